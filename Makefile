@@ -1,0 +1,48 @@
+# Everything a newcomer needs; `make help` lists it. The tools' own commands are in the README.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# uv from the machine, or one of our own below .tools/: the system's Python stays untouched.
+UV := $(shell command -v uv || echo .tools/bin/uv)
+PYTHON ?= python3
+export DAGSTER_DISABLE_TELEMETRY := 1
+export UV_PYTHON_DOWNLOADS ?= automatic
+
+.PHONY: help setup run test lint ui query bench clean
+
+help: ## list the commands
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+.tools/bin/uv:
+	@echo "installing uv into .tools/ (it was not found on this machine)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed: install it, or name one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv .tools 2>/dev/null || { echo "error: $(PYTHON) cannot make a virtual environment. Install uv, or your system's package python3-venv" >&2; rm -rf .tools; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+setup: $(filter .tools/bin/uv,$(UV)) ## install what uv.lock says, into .venv
+	@$(UV) sync --quiet --locked --group sample
+
+run: setup ## everything from nothing: land, load, model, check, publish
+	@$(UV) run --no-sync python -m orchestration nightly
+
+test: setup ## the tests
+	@$(UV) run --no-sync pytest
+
+lint: setup ## style and types of Python and SQL
+	@$(UV) run --no-sync ruff check .
+	@$(UV) run --no-sync ruff format --check .
+	@$(UV) run --no-sync mypy
+	@$(UV) run --no-sync sqlfluff lint dbt_project/models dbt_project/tests
+
+ui: setup ## Dagster's UI: assets, checks, schedule and lineage (http://localhost:3000)
+	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev
+
+query: setup ## ask the published copy in SQL
+	@$(UV) run --no-sync python -m orchestration query
+
+bench: setup ## speed and memory against plain DuckDB, in one run
+	@$(UV) run --no-sync python -m benchmarks.main_job
+
+clean: ## remove data/ and what was built (asks first)
+	@read -p "remove data/, with the warehouse, the landed files and the published copy? [y/N] " answer && [ "$$answer" = y ]
+	@rm -rf data dbt_project/target dbt_project/logs

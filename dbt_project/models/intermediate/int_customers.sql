@@ -1,0 +1,35 @@
+with
+
+customers as (
+
+    {{ union_sources('customers') }}
+
+),
+
+ranked as (
+
+    select
+        *,
+        row_number() over (
+            partition by source_name, customer_id
+            order by load_id desc, age_band, income_band, marital_status, household_size, household_composition,
+                children, home_ownership, birth_year, education, income, country
+        ) as version_number
+    from customers
+
+),
+
+judged as (
+
+    select
+        *,
+        {{ source_key('customer_id') }} as customer_key,
+        case
+            when customer_id is null then 'missing_customer_id'
+            when version_number > 1 then 'repeated_customer_id'
+        end as rejection_reason
+    from ranked
+
+)
+
+select * from judged

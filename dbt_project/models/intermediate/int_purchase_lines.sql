@@ -1,0 +1,50 @@
+-- Which lines count as purchases: decided here and nowhere else. The first reason that applies is the one recorded.
+with
+
+purchases as (
+
+    {{ union_sources('purchases') }}
+
+),
+
+numbered as (
+
+    -- Two lines of one basket and product are the same line when everything about them is the same. Lines that differ
+    -- (the product was scanned twice, or taken back) are lines of their own: rank() gives equal lines the same number.
+    select
+        *,
+        row_number() over same_product as position_in_basket,
+        rank() over same_product as line_number
+    from purchases
+    window same_product as (
+        partition by source_name, basket_id, product_id, is_superseded
+        order by purchased_at, customer_id, store_id, quantity, amount, discount_amount
+    )
+
+),
+
+judged as (
+
+    select
+        *,
+        case
+            when is_superseded then 'superseded_delivery'
+            when customer_id is null then 'missing_customer'
+            when product_id is null then 'missing_product'
+            when basket_id is null then 'missing_basket'
+            when purchased_at is null then 'missing_date'
+            when quantity is null or amount is null then 'missing_quantity_or_amount'
+            when position_in_basket > line_number then 'duplicate'
+            when
+                cast(purchased_at as date)
+                > cast({{ dbt.dateadd('day', var('future_tolerance_days'), 'delivered_at') }} as date)
+                then 'future_date'
+            when quantity < 0 or amount < 0 then 'return'
+            when quantity = 0 then 'zero_quantity'
+            when amount = 0 then 'zero_amount'
+        end as rejection_reason
+    from numbered
+
+)
+
+select * from judged

@@ -1,0 +1,25 @@
+with
+
+purchases as (
+
+    select * from {{ ref('fct_purchases') }}
+
+)
+
+select
+    basket_key,
+    source_name,
+    -- One basket has one customer and one moment; should a source break that, the first line's decide.
+    min(customer_key) as customer_key,
+    min(store_id) as store_id,
+    min(purchased_at) as purchased_at,
+    min(purchase_date) as purchase_date,
+    cast(count(*) as bigint) as line_count,
+    cast(count(distinct product_key) as bigint) as product_count,
+    cast(count(distinct category_key) as bigint) as category_count,
+    cast(sum(amount) as decimal(18, 2)) as amount,
+    cast(sum(discount_amount) as decimal(18, 2)) as discount_amount
+from purchases
+group by
+    basket_key,
+    source_name

@@ -1,0 +1,6 @@
+{#- Rows for which the expression is false or unknown. -#}
+{% test is_true(model, expression) %}
+select *
+from {{ model }}
+where not coalesce({{ expression }}, false)
+{% endtest %}

@@ -1,0 +1,1 @@
+"""Dagster ties the rooms together: landing, loading, modelling, checking, publishing."""

@@ -1,0 +1,1 @@
+"""The assets, from the landed file to the published copy."""

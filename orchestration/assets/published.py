@@ -1,0 +1,56 @@
+"""The published copy as an asset: made last, and only when every blocking check passed."""
+
+import json
+
+import dagster as dg
+from dagster_dbt import DbtProject, get_asset_key_for_model
+
+from ingestion.warehouse import WarehouseBusyError, only_writer
+from orchestration.assets.raw import WAREHOUSE_POOL
+from orchestration.publish import PublicationError, publish
+from orchestration.resources import OWNERS
+from orchestration.translators import EVERY_NIGHT
+
+PUBLISHED_KEY = dg.AssetKey(["published", "next_aisle"])
+
+
+def published_asset(project: DbtProject, models: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """Declare the published copy.
+
+    Args:
+        project: the dbt project; everything below models/marts is published.
+        models: the assets of its models.
+    """
+    manifest = json.loads(project.manifest_path.read_text(encoding="utf-8"))
+    marts = sorted(
+        (node["schema"], node["alias"], node["name"])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model" and "marts" in node["fqn"]
+    )
+
+    @dg.asset(
+        key=PUBLISHED_KEY,
+        deps=[get_asset_key_for_model([models], name) for _, _, name in marts],
+        group_name="published",
+        owners=[OWNERS["analytics-engineering"]],
+        kinds={"duckdb"},
+        pool=WAREHOUSE_POOL,
+        freshness_policy=EVERY_NIGHT,
+        description="The marts, copied to a file of their own. Everyone reads this; nobody blocks a run by it.",
+    )
+    def next_aisle(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        try:
+            with only_writer(context.log.info):
+                publication = publish([(schema, alias) for schema, alias, _ in marts])
+        except (PublicationError, WarehouseBusyError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return dg.MaterializeResult(
+            metadata={
+                "path": dg.MetadataValue.path(str(publication.path)),
+                "bytes": publication.path.stat().st_size,
+                "dagster/row_count": sum(publication.row_counts.values()),
+                "tables": dg.MetadataValue.json(publication.row_counts),
+            }
+        )
+
+    return next_aisle

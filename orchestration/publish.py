@@ -1,0 +1,96 @@
+"""Publishing: the marts are copied to a file of their own, which then takes the old one's place in one step."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from ingestion import warehouse
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published.
+
+    Attributes:
+        path: the published file.
+        row_counts: `schema.table` to rows.
+    """
+
+    path: Path
+    row_counts: dict[str, int]
+
+
+class PublicationError(Exception):
+    """The copy could not be made or is not whole; the copy published before stays."""
+
+
+def publish(tables: Sequence[tuple[str, str]]) -> Publication:
+    """Copy tables of the warehouse to the published file.
+
+    The copy is made under another name, compared row count by row count, written through to the disk and then renamed
+    over the old one. Whoever has the old one open keeps reading it; whoever opens next sees the new one.
+
+    Args:
+        tables: (schema, table) of each.
+
+    Returns:
+        Where it is, and the rows of each table.
+
+    Raises:
+        PublicationError: the disk is full or a row count differs.
+        WarehouseBusyError: another process keeps the warehouse open.
+    """
+    places = warehouse.paths()
+    target = places.published
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}.*"):
+        leftover.unlink()
+    unfinished = target.parent / f".{target.name}.{os.getpid()}"
+    # Waits for a process that still has the warehouse open; the copy itself attaches it below.
+    warehouse.connect(read_only=True).close()
+    try:
+        row_counts = _copy(places.warehouse, unfinished, tables)
+        _write_through(unfinished)
+    except (duckdb.Error, OSError) as error:
+        for leftover in target.parent.glob(f"{unfinished.name}*"):
+            leftover.unlink()
+        raise PublicationError(f"could not write {unfinished}: {error}. {target} stays as it was.") from error
+    # A reader that opened the old copy for writing left changes that must not meet the new one.
+    target.with_name(target.name + ".wal").unlink(missing_ok=True)
+    unfinished.chmod(0o444)
+    unfinished.replace(target)
+    _write_through(target.parent)
+    return Publication(target, row_counts)
+
+
+def _copy(source: Path, target: Path, tables: Sequence[tuple[str, str]]) -> dict[str, int]:
+    row_counts: dict[str, int] = {}
+    with duckdb.connect(str(target)) as connection:
+        quoted = str(source).replace("'", "''")
+        connection.execute(f"attach '{quoted}' as warehouse (read_only)")
+        for schema, table in tables:
+            connection.execute(f'create schema if not exists "{schema}"')
+            connection.execute(f'create table "{schema}"."{table}" as select * from warehouse."{schema}"."{table}"')
+            counts = connection.execute(
+                f'select (select count(*) from warehouse."{schema}"."{table}"), '
+                f'(select count(*) from "{schema}"."{table}")'
+            ).fetchall()[0]
+            if counts[0] != counts[1]:
+                raise PublicationError(
+                    f"{schema}.{table}: {counts[0]:,} rows in the warehouse, {counts[1]:,} in the copy"
+                )
+            row_counts[f"{schema}.{table}"] = counts[1]
+        connection.execute("detach warehouse")
+        connection.execute("checkpoint")
+    return row_counts
+
+
+def _write_through(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,53 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures import tiny_shop
+
+PROJECT_DIR = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder of the test's own."""
+    monkeypatch.setenv("NEXT_AISLE_DATA", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def landing(data: Path) -> Path:
+    """The tiny shop's landed files, in a data folder of the test's own."""
+    return tiny_shop.land(data / "landing" / "complete_journey")
+
+
+class Project:
+    """The project's commands, run as a user runs them, on a data folder of the test's own."""
+
+    def __init__(self, data: Path, dbt_dir: Path) -> None:
+        self.data = data
+        self.dbt_dir = dbt_dir
+        self.env = {**os.environ, "NEXT_AISLE_DATA": str(data), "DAGSTER_DISABLE_TELEMETRY": "1"}
+
+    def python(self, *arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
+        """`python -m ...` in the project's folder."""
+        return self._run([sys.executable, "-m", *arguments], PROJECT_DIR, **options)
+
+    def dbt(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """`dbt ...` in a dbt_project folder of the test's own, so that target/ is not shared."""
+        return self._run([str(Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments], self.dbt_dir)
+
+    def _run(self, command: list[str], folder: Path, **options: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+
+
+@pytest.fixture
+def project(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """The commands on an empty data folder."""
+    dbt_dir = tmp_path_factory.mktemp("dbt") / "dbt_project"
+    shutil.copytree(PROJECT_DIR / "dbt_project", dbt_dir, ignore=shutil.ignore_patterns("logs", "run_results.json"))
+    yield Project(data, dbt_dir)
