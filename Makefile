@@ -35,7 +35,8 @@ lint: setup ## style and types of Python and SQL
 	@$(UV) run --no-sync sqlfluff lint dbt_project/models dbt_project/tests
 
 ui: setup ## Dagster's UI: assets, checks, schedule and lineage (http://localhost:3000)
-	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev
+	@echo "Dagster's UI: http://localhost:3000 (stop it with Ctrl+C; it also runs the nightly schedule while it is open)"
+	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --log-level error
 
 query: setup ## ask the published copy in SQL
 	@$(UV) run --no-sync python -m orchestration query

@@ -140,7 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if chosen.command == "query":
         return ask(chosen.sql)
-    return run_nightly(Console(highlight=False))
+    # The terminal itself: while the run goes on, stdout is the log file.
+    return run_nightly(Console(file=sys.stdout, highlight=False))
 
 
 if __name__ == "__main__":

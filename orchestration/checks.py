@@ -31,7 +31,7 @@ def newest_purchase_check(source: str, project: DbtProject) -> dg.AssetChecksDef
         name="newest_purchase_is_recent",
         blocking=True,
         pool=WAREHOUSE_POOL,
-        description=f"The newest purchase is at most {error_after} old (a warning after {warn_after}).",
+        description=f"The newest purchase is at most {_hours(error_after)} old (a warning after {_hours(warn_after)}).",
     )
     def newest_purchase_is_recent() -> dg.AssetCheckResult:
         with warehouse.connect(read_only=True) as connection:
@@ -59,11 +59,15 @@ def judge(
     return dg.AssetCheckResult(
         passed=passed,
         severity=dg.AssetCheckSeverity.WARN if age <= error_after else dg.AssetCheckSeverity.ERROR,
-        description=f"The newest purchase is of {newest:%Y-%m-%d %H:%M}, {age.total_seconds() / 3600:.0f} hours old; "
-        f"a warning after {warn_after}, an error after {error_after}.",
+        description=f"The newest purchase is of {newest:%Y-%m-%d %H:%M}, {_hours(age)} ago; "
+        f"a warning after {_hours(warn_after)}, an error after {_hours(error_after)}.",
         metadata={"newest_purchase": str(newest), "age_hours": round(age.total_seconds() / 3600, 1)},
     )
 
 
 def _span(limit: dict[str, Any]) -> dt.timedelta:
     return dt.timedelta(**{f"{limit['period']}s": limit["count"]})
+
+
+def _hours(span: dt.timedelta) -> str:
+    return f"{span.total_seconds() / 3600:.0f} hours"

@@ -48,6 +48,8 @@ class ProgressHandler(logging.Handler):
             return f"✔ {name}  {self._seconds(step)}"
         if event.event_type == DagsterEventType.STEP_FAILURE:
             return f"✘ {name}  {self._seconds(step)}"
+        if event.event_type == DagsterEventType.ENGINE_EVENT and "blocked by" in (event.message or ""):
+            return "    waiting: another run holds the warehouse"
         if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:

@@ -2,7 +2,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,9 +44,14 @@ class Project:
         return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
 
 
-@pytest.fixture
-def project(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """The commands on an empty data folder."""
-    dbt_dir = tmp_path_factory.mktemp("dbt") / "dbt_project"
+def make_project(data: Path, folder: Path) -> Project:
+    """The commands on a data folder, with a copy of the dbt project in another."""
+    dbt_dir = folder / "dbt_project"
     shutil.copytree(PROJECT_DIR / "dbt_project", dbt_dir, ignore=shutil.ignore_patterns("logs", "run_results.json"))
-    yield Project(data, dbt_dir)
+    return Project(data, dbt_dir)
+
+
+@pytest.fixture
+def project(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The commands on an empty data folder."""
+    return make_project(data, tmp_path_factory.mktemp("dbt"))

@@ -1,0 +1,191 @@
+"""The whole job on a shop that is added up by hand (tests/fixtures/tiny_shop.py).
+
+One shop goes through its days, test by test in this order: a run takes a quarter of a minute.
+"""
+
+import datetime as dt
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.conftest import Project, make_project
+from tests.fixtures import tiny_shop
+
+
+def published(data: Path, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(data / "published" / "next_aisle.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def everything(data: Path) -> dict[str, list[tuple[Any, ...]]]:
+    tables = published(data, "select table_schema || '.' || table_name from information_schema.tables order by 1")
+    return {table: published(data, f"select * from {table} order by all") for (table,) in tables}
+
+
+class Shop:
+    """A landed tiny shop and what its first run said."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.landing = tiny_shop.land(self.data / "landing" / "complete_journey")
+        self.project = make_project(self.data, folder)
+        self.first_run = self.run()
+
+    def run(self) -> "subprocess.CompletedProcess[str]":
+        return self.project.python("orchestration", "nightly")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return Shop(tmp_path_factory.mktemp("shop"))
+
+
+def test_totals_are_those_added_up_by_hand(shop: Shop) -> None:
+    first, data = shop.first_run, shop.data
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert {
+        table: (raw, kept, rejected)
+        for table, raw, kept, rejected in published(
+            data, "select table_name, raw_rows, kept_rows, rejected_rows from quality.row_reconciliation"
+        )
+    } == {
+        table: (tiny_shop.RAW[table], tiny_shop.KEPT[table], tiny_shop.RAW[table] - tiny_shop.KEPT[table])
+        for table in tiny_shop.RAW
+    }
+    reasons = published(data, "select table_name, rejection_reason, count(*) from quality.rejected_rows group by all")
+    assert {(table, reason): count for table, reason, count in reasons} == tiny_shop.REJECTED
+
+    total = Decimal(tiny_shop.TOTAL_SPENDING)
+    for sql in (
+        "select sum(amount) from core.fct_purchases",
+        "select sum(amount) from core.fct_baskets",
+        "select sum(total_spending) from core.dim_customers",
+        "select sum(total_spending) from core.dim_categories",
+    ):
+        assert published(data, sql) == [(total,)], sql
+    baskets = published(data, "select basket_key, amount from core.fct_baskets")
+    assert dict(baskets) == {f"complete_journey:{n}": Decimal(amount) for n, amount in tiny_shop.BASKETS.items()}
+    assert published(
+        data,
+        """
+        select customer_id, is_inferred, age_band, basket_count, purchase_frequency, total_spending, average_basket,
+            recency_days, return_count, returned_amount, rfm_segment
+        from core.dim_customers order by customer_id
+        """,
+    ) == [
+        # Spending: 5.50 + 6.50; two baskets, the last one on the newest day.
+        ("1", False, "35-44", 2, 2, Decimal("12.00"), Decimal("6.00"), 0, 0, Decimal("0.00"), "new"),
+        # One of two rows with the same number counts; 21.50 three days ago, which is two before the newest; one return.
+        ("2", False, "45-54", 1, 1, Decimal("21.50"), Decimal("21.50"), 2, 1, Decimal("1.50"), "new"),
+        ("3", False, "65+", 0, 0, Decimal("0.00"), None, None, 0, Decimal("0.00"), "no purchases"),
+        ("4", True, None, 1, 1, Decimal("4.50"), Decimal("4.50"), 0, 0, Decimal("0.00"), "new"),
+    ]
+    assert published(
+        data,
+        """
+        select category_name, is_merchandise, product_count, basket_count, customer_count, total_spending
+        from core.dim_categories order by category_name
+        """,
+    ) == [
+        ("BREAD", True, 1, 2, 1, Decimal("5.00")),
+        ("COUPONS", False, 1, 0, 0, Decimal("0.00")),
+        ("FUEL", False, 1, 1, 1, Decimal("20.00")),
+        ("MILK", True, 1, 3, 3, Decimal("9.00")),
+        ("Unknown", True, 2, 1, 1, Decimal("4.00")),
+    ]
+    for said in (
+        "38.00 in 4 baskets",
+        "zero quantity",
+        "loaded now",
+        "checks",
+        "Seconds",
+        "next_aisle.duckdb",
+        "make ui",
+    ):
+        assert said.lower() in first.stdout.lower(), first.stdout
+    assert "Traceback" not in first.stdout + first.stderr
+    assert "Warning" not in first.stdout + first.stderr
+
+
+def test_a_second_run_loads_nothing_and_changes_nothing(shop: Shop) -> None:
+    before = everything(shop.data)
+    second = shop.run()
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "purchases: 0 rows from 0 of 2 files; 13 rows in all" in second.stdout
+    assert everything(shop.data) == before
+
+
+def test_dbt_builds_alone_with_its_unit_tests_on_what_the_run_left(shop: Shop) -> None:
+    built = shop.project.dbt("build")
+    assert built.returncode == 0, built.stdout
+    assert "ERROR=0" in built.stdout
+
+
+def test_a_damaged_file_keeps_the_old_copy_and_is_named(shop: Shop) -> None:
+    before = everything(shop.data)
+    damaged = shop.landing / "purchases" / f"{dt.date.today() - dt.timedelta(days=2)}.parquet"
+    whole = next((shop.landing / "purchases").glob("*.parquet")).read_bytes()
+    damaged.write_bytes(whole[: len(whole) // 2])
+    failed = shop.run()
+    assert failed.returncode == 1
+    assert str(damaged) in failed.stdout
+    assert "no whole Parquet file" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert everything(shop.data) == before
+    damaged.unlink()
+
+
+def test_a_day_sent_again_with_changed_rows_replaces_the_day_and_the_old_rows_are_accounted_for(shop: Shop) -> None:
+    first = dt.date.today() - dt.timedelta(days=3)
+    # Basket 101 is corrected: petrol for 25.00, not 20.00; the double line is gone.
+    tiny_shop.write_day(
+        shop.landing,
+        first,
+        [
+            tiny_shop.line(first, 100, 1, 10, 2, 3.00),
+            tiny_shop.line(first, 100, 1, 11, 1, 2.50),
+            tiny_shop.line(first, 101, 2, 10, 1, 1.50),
+            tiny_shop.line(first, 101, 2, 12, 9000, 25.00),
+        ],
+    )
+    again = shop.run()
+    assert again.returncode == 0, again.stdout
+    assert f"delivered again with changes: purchases/{first}.parquet" in again.stdout
+    data = shop.data
+    assert published(data, "select sum(amount) from core.fct_purchases") == [(Decimal("43.00"),)]
+    superseded = (
+        "select count(*), sum(amount) from quality.rejected_rows where rejection_reason = 'superseded_delivery'"
+    )
+    assert published(data, superseded) == [(5, Decimal("28.50"))]
+    assert published(
+        data, "select raw_rows, kept_rows, rejected_rows from quality.row_reconciliation where table_name = 'purchases'"
+    ) == [(17, 7, 10)]
+
+
+def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Shop) -> None:
+    before = everything(shop.data)
+    # The shop sends every day again, and all of it is returns: nothing would be left to publish.
+    for day, lines in tiny_shop.days(dt.date.today()).items():
+        returns = [{**line, "quantity": -1, "sales_value": -1.0} for line in lines]
+        tiny_shop.write_day(shop.landing, day, returns)
+    failed = shop.run()
+    assert failed.returncode == 1
+    assert "nothing was published" in failed.stdout
+    assert "core/fct_purchases: not_empty_fct_purchases" in failed.stdout
+    assert "Readers still see the copy published on" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr
+    assert everything(shop.data) == before
+
+
+def test_old_purchases_stop_the_run_before_anything_is_modelled(data: Path, project: Project) -> None:
+    tiny_shop.land(data / "landing" / "complete_journey", today=dt.date.today() - dt.timedelta(days=9))
+    failed = project.python("orchestration", "nightly")
+    assert failed.returncode == 1
+    assert "newest_purchase_is_recent" in failed.stdout
+    assert "an error after 48 hours" in failed.stdout
+    assert "Nothing was ever published here" in failed.stdout
+    assert "modelling" not in failed.stdout

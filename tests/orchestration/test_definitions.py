@@ -1,0 +1,110 @@
+"""What Dagster shows: one lineage from file to published copy, and who may write when."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from ingestion.warehouse import PROJECT_DIR
+from orchestration.assets.raw import WAREHOUSE_POOL
+from orchestration.definitions import defs
+
+SNAPSHOT = Path(__file__).parent / "graph.json"
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return defs()
+
+
+def graph(definitions: dg.Definitions) -> dict[str, object]:
+    """Assets with what they depend on and who looks after them; checks with what they block."""
+    assets = definitions.resolve_asset_graph()
+    described = {}
+    for node in sorted(assets.asset_nodes, key=lambda node: node.key):
+        described[node.key.to_user_string()] = {
+            "depends_on": sorted(key.to_user_string() for key in node.parent_keys),
+            "group": node.group_name,
+            "kinds": sorted(node.kinds),
+            "owners": sorted(node.owners),
+            "pools": sorted(node.pools or ()),
+            "checks": sorted(
+                check.name + (" (blocking)" if assets.get(check).blocking else "") for check in node.check_keys
+            ),
+        }
+    return described
+
+
+def test_the_graph_is_the_one_that_was_reviewed(definitions: dg.Definitions) -> None:
+    now = json.dumps(graph(definitions), indent=1) + "\n"
+    if os.environ.get("UPDATE_SNAPSHOT"):
+        SNAPSHOT.write_text(now, encoding="utf-8")
+    assert now == SNAPSHOT.read_text(encoding="utf-8"), "look at the change, then: UPDATE_SNAPSHOT=1 uv run pytest"
+
+
+def test_nothing_in_the_graph_is_dangling(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    roots = {key for key in assets.get_all_asset_keys() if not assets.get(key).parent_keys}
+    assert {key.path[0] for key in roots} == {"landing", "seeds"}
+    published = dg.AssetKey(["published", "next_aisle"])
+    upstream, seen = [published], set()
+    while upstream:
+        key = upstream.pop()
+        assert key in assets.get_all_asset_keys(), f"{key} is depended on and nobody makes it"
+        seen.add(key)
+        upstream.extend(assets.get(key).parent_keys - seen)
+    assert seen == assets.get_all_asset_keys(), "an asset is on no way to the published copy"
+
+
+def test_every_step_that_opens_the_warehouse_is_in_its_pool(definitions: dg.Definitions) -> None:
+    job = definitions.resolve_job_def("nightly")
+    pools = {node.name: node.definition.pool for node in job.graph.nodes}  # type: ignore[attr-defined]
+    without = {name for name, pool in pools.items() if pool != WAREHOUSE_POOL}
+    assert without == {"land_complete_journey"}
+
+
+def test_every_asset_says_what_it_is_and_whom_to_ask(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    for node in assets.asset_nodes:
+        assert node.description, node.key
+        assert node.owners, node.key
+        assert node.kinds, node.key
+
+
+def test_raw_tables_and_marts_have_a_freshness_policy(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    due = {node.key.path[0] for node in assets.asset_nodes if node.freshness_policy}
+    assert due == {"complete_journey", "core", "quality", "published"}
+
+
+def test_the_nightly_job_is_scheduled_and_takes_in_everything(definitions: dg.Definitions) -> None:
+    schedule = definitions.resolve_schedule_def("every_night")
+    assert schedule.job_name == "nightly"
+    assert schedule.cron_schedule == "0 2 * * *"
+    job = definitions.resolve_job_def("nightly")
+    assert job.asset_layer.selected_asset_keys == definitions.resolve_asset_graph().get_all_asset_keys()
+
+
+def test_definitions_load_without_data_and_without_network(tmp_path: Path) -> None:
+    program = (
+        "import socket\n"
+        "def refuse(*_): raise AssertionError('definitions reached for the network')\n"
+        "socket.socket.connect = refuse\n"
+        "from orchestration.definitions import defs\n"
+        "print(len(defs().resolve_asset_graph().get_all_asset_keys()))\n"
+    )
+    nowhere = tmp_path / "not there"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PROJECT_DIR,
+        env={**os.environ, "NEXT_AISLE_DATA": str(nowhere)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20
+    assert not nowhere.exists()
