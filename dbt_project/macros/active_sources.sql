@@ -7,3 +7,20 @@
   {%- endif %}
   {%- endfor %}
 {%- endmacro %}
+
+{#- One row per active source and raw table, with the number of its rows. -#}
+{% macro raw_row_counts() -%}
+  {%- for name in var('sources') %}
+  {%- set is_last_source = loop.last %}
+  {%- for table in ['customers', 'products', 'purchases'] %}
+  select
+    '{{ name }}' as source_name,
+    '{{ table }}' as table_name,
+    count(*) as row_count
+  from {{ source(name, table) }}
+  {%- if not (loop.last and is_last_source) %}
+  union all
+  {%- endif %}
+  {%- endfor %}
+  {%- endfor %}
+{%- endmacro %}

@@ -12,8 +12,19 @@ ranked as (
         *,
         row_number() over (
             partition by source_name, customer_id
-            order by load_id desc, age_band, income_band, marital_status, household_size, household_composition,
-                children, home_ownership, birth_year, education, income, country
+            order by
+                load_id desc,
+                age_band asc,
+                income_band asc,
+                marital_status asc,
+                household_size asc,
+                household_composition asc,
+                children asc,
+                home_ownership asc,
+                birth_year asc,
+                education asc,
+                income asc,
+                country asc
         ) as version_number
     from customers
 

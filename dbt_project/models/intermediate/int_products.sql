@@ -18,7 +18,15 @@ ranked as (
         *,
         row_number() over (
             partition by source_name, product_id
-            order by load_id desc, department, category, product_type, brand, manufacturer_id, package_size, product_name
+            order by
+                load_id desc,
+                department asc,
+                category asc,
+                product_type asc,
+                brand asc,
+                manufacturer_id asc,
+                package_size asc,
+                product_name asc
         ) as version_number
     from products
 
@@ -28,7 +36,7 @@ judged as (
 
     select
         ranked.*,
-        ranked.source_name || ':' || ranked.product_id as product_key,
+        {{ source_key('ranked.product_id', 'ranked.source_name') }} as product_key,
         non_merchandise_departments.department is null as is_merchandise,
         case
             when ranked.product_id is null then 'missing_product_id'

@@ -37,7 +37,7 @@ departments as (
         department,
         row_number() over (
             partition by category_key
-            order by count(*) desc, department
+            order by count(*) desc, department asc
         ) as department_rank
     from products
     where department is not null

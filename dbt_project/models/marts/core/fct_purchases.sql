@@ -18,8 +18,8 @@ purchases as (
     select
         lines.source_name || ':' || lines.basket_id || ':' || lines.product_id || ':'
         || cast(lines.line_number as {{ dbt.type_string() }}) as purchase_line_key,
-        lines.source_name || ':' || lines.basket_id as basket_key,
-        lines.source_name || ':' || lines.customer_id as customer_key,
+        {{ source_key('lines.basket_id', 'lines.source_name') }} as basket_key,
+        {{ source_key('lines.customer_id', 'lines.source_name') }} as customer_key,
         products.product_key,
         products.category_key,
         products.is_merchandise,
