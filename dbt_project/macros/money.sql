@@ -1,4 +1,5 @@
-{#- Money has two decimals; a number that is no number (NaN, infinity, out of range) becomes null. -#}
-{% macro to_money(column) -%}
-  {{ dbt.safe_cast(column, 'decimal(18, 2)') }}
+{#- Money has two decimals; a number that is no number (NaN, infinity, out of range) becomes null. Half a cent is rounded
+    away from zero, as on paper: by way of ten decimals, for 1.005 as a floating-point number lies below 1.005. -#}
+{% macro to_money(expression) -%}
+  {{ number_or_null(number_or_null(expression, 'decimal(38, 10)'), 'decimal(18, 2)') }}
 {%- endmacro %}

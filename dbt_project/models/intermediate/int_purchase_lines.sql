@@ -11,15 +11,18 @@ numbered as (
 
     -- Two lines of one basket and product are the same line when everything about them is the same. Lines that differ
     -- (the product was scanned twice, or taken back) are lines of their own: rank() gives equal lines the same number.
+    -- Of equal lines the one that was delivered first counts, so that each build rejects the same ones.
     select
         *,
-        row_number() over same_product as position_in_basket,
-        rank() over same_product as line_number
+        row_number() over (
+            partition by source_name, basket_id, product_id, is_superseded
+            order by purchased_at, customer_id, store_id, quantity, amount, discount_amount, load_id, landed_file
+        ) as position_in_basket,
+        rank() over (
+            partition by source_name, basket_id, product_id, is_superseded
+            order by purchased_at, customer_id, store_id, quantity, amount, discount_amount
+        ) as line_number
     from purchases
-    window same_product as (
-        partition by source_name, basket_id, product_id, is_superseded
-        order by purchased_at, customer_id, store_id, quantity, amount, discount_amount
-    )
 
 ),
 

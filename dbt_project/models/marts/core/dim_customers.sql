@@ -13,16 +13,21 @@ baskets as (
 
 ),
 
+lines as (
+
+    select * from {{ ref('int_purchase_lines') }}
+    where rejection_reason is null or rejection_reason = 'return'
+
+),
+
 returned as (
 
     select
-        source_name || ':' || customer_id as customer_key,
-        source_name,
-        customer_id,
+        {{ source_key('customer_id') }} as customer_key,
         count(*) as return_count,
         -- A return is sent with a negative amount, a negative quantity or both.
         sum(abs(amount)) as returned_amount
-    from {{ ref('int_purchase_lines') }}
+    from lines
     where rejection_reason = 'return'
     group by
         source_name,
@@ -41,40 +46,52 @@ as_of as (
 
 ),
 
-buying as (
+dated as (
 
     select
-        baskets.customer_key,
-        baskets.source_name,
-        min(baskets.purchase_date) as first_purchase_date,
-        max(baskets.purchase_date) as last_purchase_date,
-        count(*) as basket_count,
-        sum(
-            case
-                when
-                    baskets.purchase_date > cast({{ dbt.dateadd('day', -var('frequency_days'), 'as_of.as_of_date') }} as date)
-                    then 1
-                else 0
-            end
-        ) as purchase_frequency,
-        sum(baskets.amount) as total_spending
+        baskets.*,
+        as_of.as_of_date,
+        {{ dbt.dateadd('day', -var('frequency_days'), 'as_of.as_of_date') }} as window_start
     from baskets
     inner join as_of
         on baskets.source_name = as_of.source_name
-    group by
-        baskets.customer_key,
-        baskets.source_name
 
 ),
 
--- A customer that only purchases know is a customer all the same: an inferred member, so that no line is lost.
+buying as (
+
+    select
+        customer_key,
+        as_of_date,
+        min(purchase_date) as first_purchase_date,
+        max(purchase_date) as last_purchase_date,
+        count(*) as basket_count,
+        sum(case when purchase_date > cast(window_start as date) then 1 else 0 end) as purchase_frequency,
+        sum(amount) as total_spending
+    from dated
+    group by
+        customer_key,
+        as_of_date
+
+),
+
+-- A customer that only purchases know is a customer all the same: an inferred member, so that no line is lost. Taken
+-- from the lines, for a basket names only one customer, should a source have sent it with two.
 keys as (
 
-    select customer_key, source_name from customers
-    union
-    select customer_key, source_name from buying
-    union
-    select customer_key, source_name from returned
+    select
+        customer_key,
+        source_name,
+        customer_id
+    from customers
+
+    union distinct
+
+    select
+        {{ source_key('customer_id') }} as customer_key,
+        source_name,
+        customer_id
+    from lines
 
 ),
 
@@ -83,7 +100,7 @@ joined as (
     select
         keys.customer_key,
         keys.source_name,
-        substring(keys.customer_key, length(keys.source_name) + 2) as customer_id,
+        keys.customer_id,
         customers.customer_key is null as is_inferred,
         customers.birth_year,
         customers.age_band,
@@ -98,8 +115,8 @@ joined as (
         customers.country,
         buying.first_purchase_date,
         buying.last_purchase_date,
-        {{ dbt.datediff('buying.last_purchase_date', 'as_of.as_of_date', 'day') }} as recency_days,
-        {{ dbt.datediff('buying.first_purchase_date', 'as_of.as_of_date', 'day') }} as tenure_days,
+        {{ days_between('last_purchase_date', 'as_of_date') }} as recency_days,
+        {{ days_between('first_purchase_date', 'as_of_date') }} as tenure_days,
         coalesce(buying.basket_count, 0) as basket_count,
         coalesce(buying.purchase_frequency, 0) as purchase_frequency,
         coalesce(buying.total_spending, 0) as total_spending,
@@ -112,12 +129,11 @@ joined as (
         on keys.customer_key = buying.customer_key
     left join returned
         on keys.customer_key = returned.customer_key
-    left join as_of
-        on keys.source_name = as_of.source_name
 
 ),
 
--- Five equal groups of the customers who bought, 5 is best; customers who tie share the better group's number.
+-- Five equal groups of the customers who bought, 5 is best. Customers who tie share the lower group's number: where
+-- most bought once, buying once is not frequent.
 scored as (
 
     select
@@ -140,7 +156,9 @@ segmented as (
         case
             when scored.customer_key is null then 'no purchases'
             when joined.tenure_days <= {{ var('new_customer_days') }} then 'new'
-            when scored.recency_score >= 4 and scored.frequency_score >= 4 and scored.monetary_score >= 4 then 'champion'
+            when
+                scored.recency_score >= 4 and scored.frequency_score >= 4 and scored.monetary_score >= 4
+                then 'champion'
             when scored.recency_score >= 3 and scored.frequency_score >= 4 then 'loyal'
             when scored.recency_score <= 2 and scored.frequency_score >= 3 then 'at risk'
             when scored.recency_score <= 2 then 'dormant'
@@ -174,7 +192,7 @@ select
     cast(basket_count as bigint) as basket_count,
     cast(purchase_frequency as bigint) as purchase_frequency,
     cast(total_spending as decimal(18, 2)) as total_spending,
-    cast(total_spending / nullif(basket_count, 0) as decimal(18, 2)) as average_basket,
+    {{ to_money('total_spending / nullif(basket_count, 0)') }} as average_basket,
     cast(return_count as bigint) as return_count,
     cast(returned_amount as decimal(18, 2)) as returned_amount,
     cast(recency_score as bigint) as recency_score,

@@ -32,14 +32,18 @@ renamed as (
         cast(landed.product_id as {{ dbt.type_string() }}) as product_id,
         cast(landed.store_id as {{ dbt.type_string() }}) as store_id,
         cast(landed.transaction_timestamp as timestamp) as purchased_at,
-        {{ dbt.safe_cast('landed.quantity', 'decimal(18, 3)') }} as quantity,
+        {{ number_or_null('landed.quantity', 'decimal(18, 3)') }} as quantity,
         {{ to_money('landed.sales_value') }} as amount,
-        {{ to_money('landed.retail_disc') }}
-        + {{ to_money('landed.coupon_disc') }}
-        + {{ to_money('landed.coupon_match_disc') }} as discount_amount,
+        -- A discount without a number is none, and takes nothing from the others.
+        cast(
+            coalesce({{ to_money('landed.retail_disc') }}, 0)
+            + coalesce({{ to_money('landed.coupon_disc') }}, 0)
+            + coalesce({{ to_money('landed.coupon_match_disc') }}, 0)
+            as decimal(18, 2)
+        ) as discount_amount,
         cast(deliveries.delivered_at as timestamp) as delivered_at,
         -- The shop sent this day again later: only the newest delivery of a day counts.
-        landed._dlt_load_id < newest_deliveries.load_id as is_superseded,
+        coalesce(landed._dlt_load_id < newest_deliveries.load_id, false) as is_superseded,
         cast(landed._landed_file as {{ dbt.type_string() }}) as landed_file,
         cast(landed._dlt_load_id as {{ dbt.type_string() }}) as load_id
     from landed
