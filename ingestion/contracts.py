@@ -5,15 +5,16 @@ file's name and the way out, and the warehouse stays as it was.
 """
 
 import csv
+import datetime as dt
 import hashlib
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+from dlt.common.normalizers.naming.snake_case import NamingConvention
 
 # dlt's names for types, and what the same thing is called in a CSV reader of DuckDB.
 SQL_TYPES = {
@@ -26,6 +27,9 @@ SQL_TYPES = {
 }
 
 UNFINISHED_SUFFIXES = (".tmp", ".part", ".partial", ".crdownload", ".filepart")
+
+# Names that the loader gives to columns of its own.
+RESERVED_PREFIXES = ("_dlt_", "_landed_")
 
 
 class LandingError(Exception):
@@ -109,28 +113,41 @@ def find_deliveries(folder: Path, tables: Sequence[LandedTable]) -> list[Deliver
         )
     found = []
     for table in tables:
-        files = sorted(
-            path
-            for path in folder.glob(table.pattern)
-            if path.is_file() and not path.name.startswith(".") and not path.name.endswith(UNFINISHED_SUFFIXES)
-        )
+        files = sorted(path for path in folder.glob(table.pattern) if path.is_file() and is_finished(path))
         if not files:
             raise LandingError(f"{folder / table.pattern}: no such file. The table {table.name} is loaded from it.")
         for path in files:
-            if table.is_daily and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", path.stem):
+            if table.is_daily and not _is_day(path.stem):
                 raise LandingError(
                     f"{path}: a day file is named after its day, such as 2026-11-19{path.suffix}. "
                     "A corrected day replaces the file of the same name; rename or remove this one."
                 )
-            found.append(
-                Delivery(
-                    table,
-                    path,
-                    path.relative_to(folder).as_posix(),
-                    hashlib.sha256(path.read_bytes()).hexdigest(),
-                )
-            )
+            found.append(Delivery(table, path, path.relative_to(folder).as_posix(), _sha256(path)))
     return found
+
+
+def is_finished(path: Path) -> bool:
+    """Tell whether a file is there as a whole, and not still being uploaded or written.
+
+    Args:
+        path: the file; only its name is looked at.
+
+    Returns:
+        False for hidden files and the usual endings of unfinished uploads.
+    """
+    return not path.name.startswith(".") and not path.name.endswith(UNFINISHED_SUFFIXES)
+
+
+def stored_name(column: str) -> str:
+    """Say what a landed column is called in the warehouse.
+
+    Args:
+        column: its name in the file.
+
+    Returns:
+        The name as dlt stores it: `Loyalty Card` becomes `loyalty_card`.
+    """
+    return NamingConvention().normalize_path(column)
 
 
 def check(delivery: Delivery) -> CheckedDelivery:
@@ -148,6 +165,21 @@ def check(delivery: Delivery) -> CheckedDelivery:
     return _check_parquet(delivery) if delivery.path.suffix == ".parquet" else _check_csv(delivery)
 
 
+def _is_day(name: str) -> bool:
+    try:
+        return dt.date.fromisoformat(name).isoformat() == name
+    except ValueError:
+        return False
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise LandingError(f"{path} cannot be read: {error.strerror}. Nothing was loaded.") from error
+
+
 def _check_parquet(delivery: Delivery) -> CheckedDelivery:
     path, declared = delivery.path, delivery.table.columns
     try:
@@ -155,12 +187,15 @@ def _check_parquet(delivery: Delivery) -> CheckedDelivery:
             schema, row_count = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         size = path.stat().st_size
-        what = "is empty (0 bytes)" if size == 0 else f"is no whole Parquet file ({size:,} bytes): {error}"
+        what = "is empty (0 bytes)" if size == 0 else f"is no whole Parquet file ({size:,} bytes)"
         raise LandingError(f"{path} {what}. Have it sent again; nothing was loaded.") from error
-    _no_column_missing(path, declared, schema.names)
+    _check_names(path, declared, schema.names)
     new_columns = {}
     for column in schema:
         arrived = _dlt_type(column.type)
+        if column.name not in declared and pa.types.is_null(column.type):
+            # No value and no type yet: let in on the day that says what it holds.
+            continue
         wanted = declared.get(column.name)
         if wanted is None:
             new_columns[column.name] = arrived or "text"
@@ -175,59 +210,152 @@ def _check_parquet(delivery: Delivery) -> CheckedDelivery:
 
 def _check_csv(delivery: Delivery) -> CheckedDelivery:
     path, declared = delivery.path, delivery.table.columns
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
-    except UnicodeDecodeError as error:
-        raise _unknown_encoding(path) from error
-    if not header:
-        raise LandingError(f"{path} is empty: not even a header line. Have it sent again; nothing was loaded.")
-    repeated = {name for name in header if header.count(name) > 1}
-    if repeated:
-        raise LandingError(
-            f"{path}: the header names {', '.join(sorted(repeated))} more than once; nothing was loaded."
-        )
-    _no_column_missing(path, declared, header)
+    header = _csv_header(path)
+    _check_names(path, declared, header)
     new_columns = {name: "text" for name in header if name not in declared}
-    types = {name: SQL_TYPES[declared.get(name, "text")] for name in header}
+    typed = {name: kind for name, kind in declared.items() if kind != "text"}
     with duckdb.connect() as reader:
         try:
-            data = reader.execute(
-                "select * from read_csv(?, columns = ?, header = true, delim = ',', quote = '\"', escape = '\"', "
-                "auto_detect = false, null_padding = false, strict_mode = true)",
-                [str(path), types],
-            ).to_arrow_table()
+            reader.execute(
+                "create table landed as from read_csv(?, columns = ?, header = true, delim = ',', quote = '\"', "
+                "escape = '\"', auto_detect = false, null_padding = false, strict_mode = true)",
+                [str(path), dict.fromkeys(header, "VARCHAR")],
+            )
         except duckdb.Error as error:
-            raise _unreadable_csv(path, str(error)) from error
+            raise _unreadable_csv(path, len(header), str(error)) from error
+        for name, kind in typed.items():
+            _check_values(reader, path, name, kind)
+        casts = ", ".join(
+            f"cast({sql_name(name)} as {SQL_TYPES[kind]}) as {sql_name(name)}" for name, kind in typed.items()
+        )
+        data = reader.execute(f"select * {f'replace ({casts})' if casts else ''} from landed").to_arrow_table()
     return CheckedDelivery(delivery, data.num_rows, new_columns, data)
 
 
-def _no_column_missing(path: Path, declared: Mapping[str, str], arrived: Sequence[str]) -> None:
-    missing = [name for name in declared if name not in arrived]
-    if missing:
-        raise LandingError(
-            f"{path}: column {', '.join(missing)} is missing (the file has: {', '.join(arrived)}). "
-            "Have it sent again; nothing was loaded."
-        )
+def _csv_header(path: Path) -> list[str]:
+    try:
+        line, header = next(_csv_records(path), (1, []))
+    except UnicodeDecodeError as error:
+        raise _unknown_encoding(path) from error
+    if any("\0" in name for name in header):
+        raise _unknown_encoding(path)
+    if not header or line > 1:
+        what = "begins with an empty line" if header else "is empty"
+        raise LandingError(f"{path} {what}: there is no header line. Have it sent again; nothing was loaded.")
+    return header
+
+
+def _check_values(reader: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> None:
+    """Stop at a value that is not of its column's type.
+
+    DuckDB's own reader is not asked to: it rounds 2.5 to a whole number in silence, and counts the lines of a file
+    with line breaks in its texts wrongly.
+    """
+    value = sql_name(column)
+    called = "whole number" if kind == "bigint" else kind
+    unfit = f"try_cast({value} as {SQL_TYPES[kind]}) is null"
+    if kind == "bigint":
+        unfit += f" or not regexp_full_match({value}, '\\s*[+-]?[0-9]+\\s*')"
+    wrong = reader.execute(f"select {value} from landed where {value} is not null and ({unfit}) limit 1").fetchone()
+    if wrong is None:
+        return
+    records = _csv_records(path)
+    position = next(records)[1].index(column)
+    line = next((line for line, row in records if row[position : position + 1] == [wrong[0]]), None)
+    raise LandingError(
+        f"{path}, line {line}, column {column}: {_shown(repr(wrong[0]))} is no {called}. "
+        "Have it sent again; nothing was loaded."
+    )
+
+
+def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Read a file with Python, slow but sure of its lines: the line that each record begins on, and its fields."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, strict=True)
+        line = 1
+        try:
+            for row in rows:
+                if row:
+                    yield line, row
+                line = rows.line_num + 1
+        except csv.Error as error:
+            what = "text follows a closing quote" if "expected after" in str(error) else "a quote is never closed"
+            raise LandingError(f"{path}, line {line}: {what}. Have it sent again; nothing was loaded.") from error
 
 
 def _unknown_encoding(path: Path) -> LandingError:
-    return LandingError(f"{path} is not UTF-8. Save it as UTF-8 (iconv -f latin1 -t utf-8); nothing was loaded.")
+    return LandingError(
+        f"{path} is not UTF-8. Save it as UTF-8 (a Western European file: iconv -f latin1 -t utf-8); "
+        "nothing was loaded."
+    )
 
 
-def _unreadable_csv(path: Path, message: str) -> LandingError:
+def _unreadable_csv(path: Path, fields: int, message: str) -> LandingError:
     if "unicode" in message.lower() or "utf-8" in message.lower():
         return _unknown_encoding(path)
-    line = re.search(r"Line: (\d+)", message)
-    original = re.search(r"Original Line: (.*)", message)
-    column = re.search(r"Error when converting column \"([^\"]+)\"", message)
-    reason = re.search(r"Could not convert string .*|Expected Number of Columns.*|.*[Qq]uote.*", message)
-    where = f"{path}, line {line[1]}" if line else str(path)
-    if column:
-        where += f", column {column[1]}"
-    detail = (reason[0] if reason else message.strip().splitlines()[0]).strip().rstrip(".")
-    shown = f" The line reads: {original[1].strip()[:200]}" if original else ""
-    return LandingError(f"{where}: {detail}.{shown} Have it sent again; nothing was loaded.")
+    try:
+        wrong = next(((line, row) for line, row in _csv_records(path) if len(row) != fields), None)
+    except LandingError as error:
+        return error
+    if wrong is None:
+        first = message.strip().splitlines()[0]
+        return LandingError(
+            f"{path} cannot be read ({first}). Lines must all end in the same way. "
+            "Have it sent again; nothing was loaded."
+        )
+    line, row = wrong
+    return LandingError(
+        f"{path}, line {line}: {len(row)} fields where the header has {fields}. "
+        f"The line reads: {_shown(','.join(row))}. Have it sent again; nothing was loaded."
+    )
+
+
+def _check_names(path: Path, declared: Mapping[str, str], arrived: Sequence[str]) -> None:
+    missing = [name for name in declared if name not in arrived]
+    if missing:
+        raise LandingError(
+            f"{path}: column {', '.join(missing)} is missing (the file has: {_shown(', '.join(arrived))}). "
+            "Have it sent again; nothing was loaded."
+        )
+    for position, name in enumerate(arrived, start=1):
+        if not name.strip():
+            raise LandingError(f"{path}: column {position} has no name. Have it sent again; nothing was loaded.")
+    # Case aside, as DuckDB compares names so, and as stored: two columns must not end in one.
+    for same in (str.casefold, stored_name):
+        seen: dict[str, str] = {}
+        for name in arrived:
+            first = seen.get(same(name))
+            if first is not None:
+                both = name if first == name else f"{first} and {name}"
+                raise LandingError(
+                    f"{path}: column {both} is there more than once. "
+                    "Have it sent again with one name for each; nothing was loaded."
+                )
+            seen[same(name)] = name
+    reserved = [name for name in arrived if stored_name(name).startswith(RESERVED_PREFIXES)]
+    if reserved:
+        raise LandingError(
+            f"{path}: column {', '.join(reserved)} has a name that the loader uses itself. "
+            "Have it sent again with another name; nothing was loaded."
+        )
+
+
+def _shown(text: str) -> str:
+    """A piece of a file, fit for a message of one line."""
+    text = " ".join(text.split())
+    return f"{text[:200]} ..." if len(text) > 200 else text
+
+
+def sql_name(value: str) -> str:
+    """Quote a column's name for DuckDB.
+
+    Args:
+        value: the name as it is.
+
+    Returns:
+        The name to write into a statement.
+    """
+    return '"' + value.replace('"', '""') + '"'
 
 
 def _dlt_type(arrow_type: pa.DataType) -> str | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dlt.common.schema.typing import TSchemaContractDict
 from dlt.extract import DltResource
 
-from ingestion.contracts import CheckedDelivery, LandedTable
+from ingestion.contracts import CheckedDelivery, LandedTable, sql_name
 
 # A new column is let in; a changed type stops the load.
 SCHEMA_CONTRACT: TSchemaContractDict = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
@@ -26,6 +26,15 @@ DELIVERY_COLUMNS: Mapping[str, str] = {
     "sha256": "text",
     "row_count": "bigint",
     "delivered_at": "timestamp",
+}
+
+ARROW_TYPES = {
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "text": pa.string(),
+    "timestamp": pa.timestamp("us"),
+    "date": pa.date32(),
+    "bool": pa.bool_(),
 }
 
 # Files handed to DuckDB in one statement: bounds the statement's length, and what one transaction holds.
@@ -56,7 +65,8 @@ def _table(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> DltReso
             name=table.name,
             columns=columns,
             write_disposition="append",
-            file_format="model" if table.is_daily else "parquet",
+            # Without a file there is no SELECT either, and dlt writes an empty table in no such format.
+            file_format="model" if table.is_daily and deliveries else "parquet",
         )
     # merge_key and not primary_key: all rows of a key are replaced by all that the new file has for it. dlt would
     # drop all but one row of a primary key in silence; that a key is repeated is for the models to reject.
@@ -81,9 +91,9 @@ def _hints(columns: Mapping[str, str]) -> dict[str, Any]:
     return hints
 
 
-def _whole_file(_table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Iterator[Any]:
+def _whole_file(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Iterator[Any]:
     if not deliveries:
-        yield dlt.mark.materialize_table_schema()
+        yield _no_rows({**table.columns, LANDED_FILE: "text"})
     for checked in deliveries:
         assert checked.data is not None, "a CSV file is read when it is checked"
         name = pa.array([checked.delivery.landed_file] * checked.row_count, pa.string())
@@ -93,7 +103,7 @@ def _whole_file(_table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> I
 def _day_files(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Iterator[Any]:
     """Hand the files over as one SELECT that DuckDB runs by itself: no row passes through Python."""
     if not deliveries:
-        yield dlt.mark.materialize_table_schema()
+        yield _no_rows({**table.columns, LANDED_FILE: "text"})
     for start in range(0, len(deliveries), FILES_PER_STATEMENT):
         batch = deliveries[start : start + FILES_PER_STATEMENT]
         new_columns = {name for checked in batch for name in checked.new_columns}
@@ -103,10 +113,11 @@ def _day_files(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Ite
             f"({_sql_text(str(checked.delivery.path))}, {_sql_text(checked.delivery.landed_file)})" for checked in batch
         )
         select = (
-            f"select {', '.join(f'landed.{_sql_name(name)}' for name in columns)}, "
-            f"files.landed_file as {_sql_name(LANDED_FILE)} "
-            f"from read_parquet([{paths}], filename = true, union_by_name = true, hive_partitioning = false) as landed "
-            f"join (values {names}) as files(path, landed_file) on landed.filename = files.path"
+            f"select {', '.join(f'landed.{sql_name(name)}' for name in columns)}, "
+            f"files.landed_file as {sql_name(LANDED_FILE)} "
+            f"from read_parquet([{paths}], filename = '_landed_path', union_by_name = true, "
+            "hive_partitioning = false) as landed "
+            f"join (values {names}) as files(path, landed_file) on landed._landed_path = files.path"
         )
         with tempfile.TemporaryDirectory() as folder:
             model = Path(folder) / "day_files.model"
@@ -117,7 +128,7 @@ def _day_files(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Ite
 def _ledger(deliveries: Sequence[CheckedDelivery]) -> DltResource:
     def rows() -> Iterator[Any]:
         if not deliveries:
-            yield dlt.mark.materialize_table_schema()
+            yield _no_rows(DELIVERY_COLUMNS)
             return
         now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
         yield pa.Table.from_pylist(
@@ -131,15 +142,7 @@ def _ledger(deliveries: Sequence[CheckedDelivery]) -> DltResource:
                 }
                 for checked in deliveries
             ],
-            schema=pa.schema(
-                [
-                    ("table_name", pa.string()),
-                    ("landed_file", pa.string()),
-                    ("sha256", pa.string()),
-                    ("row_count", pa.int64()),
-                    ("delivered_at", pa.timestamp("us")),
-                ]
-            ),
+            schema=_arrow_schema(DELIVERY_COLUMNS),
         )
 
     return dlt.resource(
@@ -151,9 +154,14 @@ def _ledger(deliveries: Sequence[CheckedDelivery]) -> DltResource:
     )
 
 
+def _no_rows(columns: Mapping[str, str]) -> pa.Table:
+    """Declare a table that gets no rows. dlt's own mark for it would add a `_dlt_id` that Arrow rows do not have."""
+    return _arrow_schema(columns).empty_table()
+
+
+def _arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in columns.items()])
+
+
 def _sql_text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
-
-def _sql_name(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"'
