@@ -1,21 +1,34 @@
 """Load one source: find what is new, check it, hand it to dlt, and prove that it arrived."""
 
+import contextlib
 import importlib
+import re
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
 
-import dlt
 import duckdb
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ingestion import warehouse
-from ingestion.contracts import CheckedDelivery, Delivery, LandedTable, LandingError, check, find_deliveries
+from ingestion.contracts import (
+    SQL_TYPES,
+    CheckedDelivery,
+    Delivery,
+    LandedTable,
+    LandingError,
+    check,
+    find_deliveries,
+    stored_name,
+)
 from ingestion.landed_files import DELIVERIES, LANDED_FILE
 
 Say = Callable[[str], object]
+
+# Before the name of a keyed table: its rows as they were, for as long as a load is under way.
+BEFORE = "_before_"
 
 
 @dataclass
@@ -99,34 +112,51 @@ def load(name: str, tables: Sequence[str] | None = None, say: Say = print) -> Lo
     """
     started = time.monotonic()
     module = source_module(name)
-    chosen = [table for table in module.TABLES if tables is None or table.name in tables]
     unknown = set(tables or ()) - {table.name for table in module.TABLES}
     if unknown:
         raise LandingError(f"source {name} has no table {', '.join(sorted(unknown))}")
-    with warehouse.only_writer(say):
-        found = find_deliveries(warehouse.paths().landing / name, chosen)
-        reports = {table.name: TableReport(table.name, sum(d.table == table for d in found)) for table in chosen}
-        with warehouse.connect() as connection:
-            ledger = _clear_unfinished(connection, name, module.TABLES)
-            new = [d for d in found if ledger.get((d.table.name, d.landed_file)) != d.sha256]
-            if new:
-                say(f"{name}: checking {len(new):,} new of {len(found):,} landed files")
-                checked = [check(delivery) for delivery in new]
-                say(f"{name}: loading {sum(one.row_count for one in checked):,} rows")
-                _run(connection, module, name, checked)
-                for one in checked:
-                    _note(reports[one.delivery.table.name], one, ledger)
-                connection.execute("checkpoint")
-            _prove_arrival(connection, name, module.TABLES)
-            for report in reports.values():
-                report.rows_total = _count(connection, f"raw_{name}.{report.name}")
+    chosen = [table for table in module.TABLES if tables is None or table.name in tables]
+    root = warehouse.paths().root
+    if re.search(r"['=%*?\[\]]", str(root)):
+        raise LandingError(
+            f"{root}: DuckDB and dlt take ' = % * ? [ ] in a folder's name for a pattern. "
+            "Set NEXT_AISLE_DATA to a folder without them; nothing was loaded."
+        )
+    try:
+        with warehouse.only_writer(say):
+            reports = _load(module, name, chosen, say)
+    except (duckdb.Error, OSError) as error:
+        raise _explained(error) from error
     return LoadReport(name, reports, time.monotonic() - started)
 
 
-def _clear_unfinished(
+def _load(module: ModuleType, name: str, chosen: Sequence[LandedTable], say: Say) -> dict[str, TableReport]:
+    found = find_deliveries(warehouse.paths().landing / name, chosen)
+    reports = {table.name: TableReport(table.name, sum(d.table == table for d in found)) for table in chosen}
+    with warehouse.connect() as connection:
+        ledger = _settle(connection, name, module.TABLES)
+        new = [d for d in found if ledger.get((d.table.name, d.landed_file)) != d.sha256]
+        if new:
+            say(f"{name}: checking {len(new):,} new of {len(found):,} landed files")
+            checked = [check(delivery) for delivery in new]
+            new_columns = _agree_on_new_columns(connection, name, checked)
+            say(f"{name}: loading {sum(one.row_count for one in checked):,} rows")
+            _run(connection, module, name, checked)
+            for one in checked:
+                _note(reports[one.delivery.table.name], one, ledger)
+            for table, columns in new_columns.items():
+                reports[table].new_columns |= columns
+            connection.execute("checkpoint")
+        _prove_arrival(connection, name, module.TABLES)
+        for report in reports.values():
+            report.rows_total = _count(connection, f"raw_{name}.{report.name}")
+    return reports
+
+
+def _settle(
     connection: duckdb.DuckDBPyConnection, name: str, tables: Sequence[LandedTable]
 ) -> dict[tuple[str, str], str]:
-    """Remove the rows of a load that was killed, and read which version of each file was loaded last.
+    """Bring the raw tables to where the last finished load left them, and read which version of each file that is.
 
     Returns:
         (table, landed file) -> sha256; empty when nothing was ever loaded.
@@ -135,9 +165,24 @@ def _clear_unfinished(
     existing = _tables(connection, dataset)
     if not {DELIVERIES, "_dlt_loads"} <= existing:
         return {}
-    finished = f"(select load_id from {dataset}._dlt_loads where status = 0)"
+    unfinished = f"_dlt_load_id not in (select load_id from {dataset}._dlt_loads where status = 0)"
     for table in existing & {DELIVERIES, *(table.name for table in tables)}:
-        connection.execute(f"delete from {dataset}.{table} where _dlt_load_id not in {finished}")
+        before = f"{BEFORE}{table}"
+        connection.execute("begin")
+        if before in existing:
+            if connection.execute(f"select 1 from {dataset}.{table} where {unfinished} limit 1").fetchone():
+                connection.execute(f"delete from {dataset}.{table}")
+                connection.execute(f"insert into {dataset}.{table} by name from {dataset}.{before}")
+            connection.execute(f"drop table {dataset}.{before}")
+        connection.execute(f"delete from {dataset}.{table} where {unfinished}")
+        connection.execute("commit")
+    for keyed in tables:
+        if keyed.key and keyed.name in existing:
+            # No key replaces a row without one; it goes when its file has come again.
+            connection.execute(
+                f"delete from {dataset}.{keyed.name} where {keyed.key} is null and _dlt_load_id < "
+                f"(select max(_dlt_load_id) from {dataset}.{DELIVERIES} where table_name = '{keyed.name}')"
+            )
     rows = connection.execute(
         f"select table_name, landed_file, arg_max(sha256, _dlt_load_id) from {dataset}.{DELIVERIES} group by all"
     ).fetchall()
@@ -147,52 +192,73 @@ def _clear_unfinished(
 def _run(
     connection: duckdb.DuckDBPyConnection, module: ModuleType, name: str, checked: Sequence[CheckedDelivery]
 ) -> None:
-    pipeline = warehouse.pipeline(name, connection)
-    if pipeline.has_pending_data:
-        # What a killed load left in dlt's folder; the landed files say it anew.
-        pipeline.drop_pending_packages()
-    _agree_on_new_columns(pipeline, checked)
-    existing = _tables(connection, pipeline.dataset_name)
+    dataset = f"raw_{name}"
+    existing = _tables(connection, dataset)
     for table in {one.delivery.table.name: one.delivery.table for one in checked}.values():
         if table.key and table.name in existing:
-            # A row without a key cannot be replaced by its key; it goes when its file comes again.
-            connection.execute(f"delete from {pipeline.dataset_name}.{table.name} where {table.key} is null")
+            # A merge takes the replaced rows away before dlt closes the load: kept until then, for _settle.
+            connection.execute(f"create or replace table {dataset}.{BEFORE}{table.name} as from {dataset}.{table.name}")
     try:
-        pipeline.run(module.source(checked))
+        warehouse.pipeline(name, connection).run(module.source(checked))
     except (PipelineStepFailed, duckdb.Error, OSError) as error:
-        pipeline.drop_pending_packages()
-        cause = _root(error)
-        if "No space left" in str(cause) or "File too large" in str(cause):
-            raise LandingError(
-                f"the disk is full: {cause}. Free some space below {warehouse.paths().root} and run again; "
-                "nothing of this load is kept."
-            ) from error
-        raise LandingError(f"loading {name} failed, nothing of this load is kept: {cause}") from error
+        # dlt's copy of the rows serves nobody now, and on a full disk its space is needed.
+        shutil.rmtree(warehouse.paths().dlt / name, ignore_errors=True)
+        # On a full disk this may fail as well; then the next load does it.
+        with contextlib.suppress(duckdb.Error):
+            _settle(connection, name, module.TABLES)
+        raise _explained(error) from error
+    _settle(connection, name, module.TABLES)
 
 
-def _agree_on_new_columns(pipeline: dlt.Pipeline, checked: Sequence[CheckedDelivery]) -> None:
-    """Stop when a column outside the contract changes its type between files or since an earlier load."""
-    schema = pipeline.default_schema if pipeline.default_schema_name else None
-    known: dict[tuple[str, str], tuple[str, str]] = {}
+def _agree_on_new_columns(
+    connection: duckdb.DuckDBPyConnection, name: str, checked: Sequence[CheckedDelivery]
+) -> dict[str, dict[str, str]]:
+    """Stop when a column outside the contract changes its type between files or since an earlier load.
+
+    Returns:
+        Table -> name in the warehouse -> dlt data type, of the columns that the warehouse does not have yet.
+    """
+    rows = connection.execute(
+        f"select table_name, column_name, data_type from information_schema.columns where table_schema = 'raw_{name}'"
+    ).fetchall()
+    dlt_types = {sql: kind for kind, sql in SQL_TYPES.items()}
+    earlier = {(table, column): dlt_types.get(kind, kind.lower()) for table, column, kind in rows}
+    seen: dict[tuple[str, str], tuple[str, str, str]] = {}
     for one in checked:
-        table = one.delivery.table.name
-        earlier: Mapping[str, Any] = schema.tables.get(table, {}).get("columns", {}) if schema else {}
-        for column, kind in one.new_columns.items():
-            before = earlier.get(column, {}).get("data_type")
-            first, where = known.setdefault(
-                (table, column), (before, "an earlier load") if before else (kind, one.delivery.landed_file)
-            )
-            if first != kind:
+        for landed_name, kind in one.new_columns.items():
+            column = (one.delivery.table.name, stored_name(landed_name))
+            first, spelled, where = seen.setdefault(column, (kind, landed_name, one.delivery.landed_file))
+            before, then = (earlier[column], "an earlier load") if column in earlier else (first, where)
+            if before != kind:
                 raise LandingError(
-                    f"{one.delivery.path}: column {column} has type {kind}, in {where} it was {first}. "
+                    f"{one.delivery.path}: column {landed_name} has type {kind}, in {then} it was {before}. "
                     "Have the file sent again with one type; nothing was loaded."
                 )
+            if spelled != landed_name:
+                raise LandingError(
+                    f"{one.delivery.path}: column {landed_name} is named {spelled} in {where}. "
+                    "Have the file sent again with one name; nothing was loaded."
+                )
+    let_in: dict[str, dict[str, str]] = {}
+    for (table, stored), (kind, _, _) in seen.items():
+        if (table, stored) not in earlier:
+            let_in.setdefault(table, {})[stored] = kind
+    return let_in
 
 
-def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+def _explained(error: BaseException) -> LandingError:
+    cause = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    # DuckDB adds the statement below its first line.
+    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    places = warehouse.paths()
+    if "No space left" in said or "File too large" in said or "Disk quota" in said:
+        return LandingError(f"the disk is full: {said}. Free some space below {places.root} and run again.")
+    return LandingError(
+        f"{said}. Nothing of this load counts; run again. If that does not help, remove {places.warehouse}: "
+        "everything is rebuilt from the landed files."
+    )
 
 
 def _tables(connection: duckdb.DuckDBPyConnection, dataset: str) -> set[str]:
@@ -207,7 +273,6 @@ def _note(report: TableReport, one: CheckedDelivery, ledger: Mapping[tuple[str, 
     delivery: Delivery = one.delivery
     report.files_loaded += 1
     report.rows_loaded += one.row_count
-    report.new_columns |= one.new_columns
     if (report.name, delivery.landed_file) in ledger:
         report.files_replaced.append(delivery.landed_file)
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ class Paths:
 
     @property
     def dlt(self) -> Path:
-        """dlt's working folder."""
+        """dlt's working folder: scratch, made anew by each load."""
         return self.root / "dlt"
 
     @property
@@ -133,9 +134,11 @@ def pipeline(source_name: str, connection: duckdb.DuckDBPyConnection) -> dlt.Pip
         source_name: the source's name, also its part in every key (docs/decisions.md, naming contract).
         connection: the open warehouse. dlt would open and close the file for each table, with a checkpoint each.
     """
+    # dlt reads these two before `dlt.config` can be set, and would else call home with every load. What goes wrong is
+    # raised and said once: dlt would also print the traceback of every attempt.
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    os.environ.setdefault("RUNTIME__LOG_LEVEL", "CRITICAL")
     settings = {
-        "runtime.log_level": "ERROR",
-        "runtime.dlthub_telemetry": False,
         # Columnar loads carry the load's number too, so that rows of an unfinished load can be found.
         "normalize.parquet_normalizer.add_dlt_load_id": True,
         "normalize.model_normalizer.add_dlt_load_id": True,
@@ -144,9 +147,14 @@ def pipeline(source_name: str, connection: duckdb.DuckDBPyConnection) -> dlt.Pip
         "load.truncate_staging_dataset": True,
         # DuckDB spreads one statement over all cores; statements side by side only cost memory.
         "load.workers": 1,
+        # On one's own disk, what failed once fails again.
+        "load.raise_on_max_retries": 1,
     }
     for key, value in settings.items():
         dlt.config[key] = value
+    # dlt's folder is scratch: a killed load leaves half a state there, and a load in it that would be repeated. What
+    # dlt has to know is in the warehouse, the rows are in the landed files.
+    shutil.rmtree(paths().dlt / source_name, ignore_errors=True)
     return dlt.pipeline(
         pipeline_name=source_name,
         destination=duckdb_destination(connection),
