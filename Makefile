@@ -32,7 +32,8 @@ lint: setup ## style and types of Python and SQL
 	@$(UV) run --no-sync ruff check .
 	@$(UV) run --no-sync ruff format --check .
 	@$(UV) run --no-sync mypy
-	@$(UV) run --no-sync sqlfluff lint dbt_project/models dbt_project/tests
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+		NEXT_AISLE_DATA="$$folder" $(UV) run --no-sync sqlfluff lint dbt_project/models dbt_project/tests
 
 ui: setup ## Dagster's UI: assets, checks, schedule and lineage (http://localhost:3000)
 	@echo "Dagster's UI: http://localhost:3000 (stop it with Ctrl+C; it also runs the nightly schedule while it is open)"

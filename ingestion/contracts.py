@@ -116,6 +116,10 @@ def find_deliveries(folder: Path, tables: Sequence[LandedTable]) -> list[Deliver
         files = sorted(path for path in folder.glob(table.pattern) if path.is_file() and is_finished(path))
         if not files:
             raise LandingError(f"{folder / table.pattern}: no such file. The table {table.name} is loaded from it.")
+        for path in _strangers(folder, table, files):
+            raise LandingError(
+                f"{path} is no {table.pattern} and would never be loaded. Rename it, or put it somewhere else."
+            )
         for path in files:
             if table.is_daily and not _is_day(path.stem):
                 raise LandingError(
@@ -163,6 +167,14 @@ def check(delivery: Delivery) -> CheckedDelivery:
         LandingError: the file is damaged, misses a column or has another type in one.
     """
     return _check_parquet(delivery) if delivery.path.suffix == ".parquet" else _check_csv(delivery)
+
+
+def _strangers(folder: Path, table: LandedTable, files: Sequence[Path]) -> list[Path]:
+    """Files among a table's day files that its pattern passes over, such as a day sent as CSV."""
+    if not table.is_daily:
+        return []
+    beside = sorted((folder / table.pattern).parent.iterdir())
+    return [path for path in beside if path.is_file() and is_finished(path) and path not in files]
 
 
 def _is_day(name: str) -> bool:

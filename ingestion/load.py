@@ -1,6 +1,7 @@
 """Load one source: find what is new, check it, hand it to dlt, and prove that it arrived."""
 
 import contextlib
+import datetime as dt
 import importlib
 import re
 import shutil
@@ -137,6 +138,7 @@ def _load(module: ModuleType, name: str, chosen: Sequence[LandedTable], say: Say
         ledger = _settle(connection, name, module.TABLES)
         new = [d for d in found if ledger.get((d.table.name, d.landed_file)) != d.sha256]
         if new:
+            _clock_goes_on(connection, name)
             say(f"{name}: checking {len(new):,} new of {len(found):,} landed files")
             checked = [check(delivery) for delivery in new]
             new_columns = _agree_on_new_columns(connection, name, checked)
@@ -208,6 +210,18 @@ def _run(
             _settle(connection, name, module.TABLES)
         raise _explained(error) from error
     _settle(connection, name, module.TABLES)
+
+
+def _clock_goes_on(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Stop when the clock stands before the last load: the newest delivery of a day is told by its time."""
+    if "_dlt_loads" not in _tables(connection, f"raw_{name}"):
+        return
+    last = connection.sql(f"select max(cast(load_id as double)) from raw_{name}._dlt_loads").fetchall()[0][0]
+    if last is not None and last > time.time():
+        raise LandingError(
+            f"this machine's clock says {dt.datetime.now():%Y-%m-%d %H:%M}, and {name} was last loaded at "
+            f"{dt.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}. Set the clock right; nothing was loaded."
+        )
 
 
 def _agree_on_new_columns(

@@ -112,6 +112,13 @@ class TestWhatIsLanded:
         (landing / "customers.csv.tmp").write_bytes(b"half")
         assert find_deliveries(landing, TABLES) == before
 
+    @pytest.mark.parametrize("name", [f"{DAY}.csv", f"{DAY}.PARQUET", "readme.txt"])
+    def test_a_file_that_would_never_be_loaded_is_named(self, landing: Path, name: str) -> None:
+        (landing / "purchases" / name).write_bytes(b"a day in another form")
+        with pytest.raises(LandingError, match=f"{name} is no purchases/") as raised:
+            find_deliveries(landing, TABLES)
+        assert "Rename it, or put it somewhere else" in str(raised.value)
+
     def test_a_folder_named_like_a_day_file_is_no_day_file(self, landing: Path) -> None:
         before = find_deliveries(landing, TABLES)
         (landing / "purchases" / "2020-01-01.parquet").mkdir()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -206,6 +206,15 @@ class TestDeliveredAgain:
         assert load_shop().tables["purchases"].files_replaced == [NEW_FILE]
         assert [row_count for _, file, row_count in ledger() if file == NEW_FILE] == [2, 0]
         assert load_shop().tables["purchases"].files_loaded == 0
+
+    def test_a_clock_that_went_back_stops_the_load(self, loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = contents()
+        land_day(loaded, 1)
+        an_hour_ago = time.time() - 3600
+        with monkeypatch.context() as patch:
+            patch.setattr("ingestion.load.time.time", lambda: an_hour_ago)
+            assert "Set the clock right; nothing was loaded" in refused()
+        assert contents() == before
 
     def test_a_day_file_that_is_gone_keeps_its_rows(self, loaded: Path) -> None:
         before = contents()
@@ -550,15 +559,16 @@ class TestFullDisk:
     def big_day(self, landing: Path) -> None:
         """A day that DuckDB cannot store in less than some 25 MB."""
         rows = 400_000
-        random = np.random.default_rng(7)
-        columns: dict[str, Any] = {}
-        for field in tiny_shop.PURCHASES:
-            if pa.types.is_floating(field.type):
-                columns[field.name] = random.random(rows)
-            else:
-                columns[field.name] = pa.array(random.integers(0, 2**60, rows)).cast(field.type)
         path = landing / "purchases" / f"{NEW_DAY}.parquet"
-        pq.write_table(pa.table(columns, schema=tiny_shop.PURCHASES), path, compression="none")
+        columns = ", ".join(
+            f"hash(n * {position + 1}) // 16 as {name}" for position, name in enumerate(tiny_shop.PURCHASES.names)
+        )
+        with duckdb.connect() as connection:
+            table = connection.sql(f"select {columns} from range({rows}) as t(n)").to_arrow_table()
+        columns_as_sent = [
+            table[field.name].cast(pa.int64()).cast(field.type, safe=False) for field in tiny_shop.PURCHASES
+        ]
+        pq.write_table(pa.table(columns_as_sent, schema=tiny_shop.PURCHASES), path, compression="none")
 
     def test_a_full_disk_is_said_and_the_next_load_is_right(
         self, loaded_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
