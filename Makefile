@@ -8,7 +8,6 @@ PYTHON ?= python3
 export DAGSTER_DISABLE_TELEMETRY := 1
 export UV_PYTHON_DOWNLOADS ?= automatic
 
-# sqlfluff compiles the models, for which dbt opens a warehouse: an empty one of its own.
 .PHONY: help setup run test lint lint-sql ui query bench clean
 
 help: ## list the commands
@@ -21,6 +20,7 @@ help: ## list the commands
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 setup: $(filter .tools/bin/uv,$(UV)) ## install what uv.lock says, into .venv
+	@[ -d .venv ] || echo "installing the packages of uv.lock into .venv/"
 	@$(UV) sync --quiet --locked --group sample
 
 run: setup ## everything from nothing: land, load, model, check, publish
@@ -35,6 +35,7 @@ lint: setup ## style and types of Python and SQL
 	@$(UV) run --no-sync mypy
 	@$(MAKE) --no-print-directory lint-sql
 
+# sqlfluff compiles the models, for which dbt opens a warehouse: an empty one of its own.
 lint-sql:
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		NEXT_AISLE_DATA="$$folder" $(UV) run --no-sync sqlfluff lint dbt_project/models

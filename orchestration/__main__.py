@@ -29,6 +29,7 @@ def run_nightly(console: Console) -> int:
     Returns:
         The exit code: 0 when published, 1 when not.
     """
+    console.print("▶ reading the definitions")
     from orchestration.assets.raw import WAREHOUSE_POOL
     from orchestration.summary import print_summary
 
