@@ -142,7 +142,13 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.command == "query":
         return ask(chosen.sql)
     # The terminal itself: while the run goes on, stdout is the log file.
-    return run_nightly(Console(file=sys.stdout, highlight=False))
+    from orchestration.resources import DbtProjectError
+
+    try:
+        return run_nightly(Console(file=sys.stdout, highlight=False))
+    except (DbtProjectError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

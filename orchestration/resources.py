@@ -21,6 +21,10 @@ DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
 OWNERS = {"data-platform": "team:data-platform", "analytics-engineering": "team:analytics-engineering"}
 
 
+class DbtProjectError(Exception):
+    """The dbt project does not parse; the message is dbt's own."""
+
+
 def active_sources() -> list[str]:
     """Read the list of active sources from its one place, the variable `sources` in dbt_project.yml.
 
@@ -38,7 +42,7 @@ def dbt_project() -> DbtProject:
     `dg check defs` works, and an edited model shows up when definitions are reloaded.
 
     Raises:
-        RuntimeError: the project does not parse; dbt's own message is in it.
+        DbtProjectError: the project does not parse.
     """
     project = DbtProject(project_dir=DBT_DIR, profiles_dir=DBT_DIR)
     project.manifest_path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +56,7 @@ def dbt_project() -> DbtProject:
                 check=False,
             )
             if parsed.returncode:
-                raise RuntimeError(f"dbt cannot parse {DBT_DIR}:\n{parsed.stdout}{parsed.stderr}")
+                raise DbtProjectError(f"dbt cannot parse {DBT_DIR}:\n{parsed.stdout}{parsed.stderr}")
     return project
 
 

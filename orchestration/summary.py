@@ -165,12 +165,12 @@ def _print_failure(events: Sequence[dg.DagsterEvent], console: Console) -> None:
 
 
 def _reason(event: dg.DagsterEvent, blocked_by_check: bool) -> str | None:
-    failure = event.step_failure_data
-    if failure.user_failure_data and failure.user_failure_data.description:
-        return failure.user_failure_data.description
     if event.step_key == "build_models":
-        return _dbt_errors() or (None if blocked_by_check else _first_line(failure))
-    return None if blocked_by_check else _first_line(failure)
+        return _dbt_errors() or (None if blocked_by_check else _first_line(event.step_failure_data))
+    told = event.step_failure_data.user_failure_data
+    if told and told.description:
+        return told.description
+    return None if blocked_by_check else _first_line(event.step_failure_data)
 
 
 def _first_line(failure: Any) -> str:
