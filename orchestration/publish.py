@@ -68,7 +68,7 @@ def publish(tables: Sequence[tuple[str, str]]) -> Publication:
 
 def _copy(source: Path, target: Path, tables: Sequence[tuple[str, str]]) -> dict[str, int]:
     row_counts: dict[str, int] = {}
-    with duckdb.connect(str(target)) as connection:
+    with duckdb.connect(str(target), config=warehouse.FILE_FORMAT) as connection:
         quoted = str(source).replace("'", "''")
         connection.execute(f"attach '{quoted}' as warehouse (read_only)")
         for schema, table in tables:
