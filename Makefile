@@ -6,6 +6,11 @@ SHELL := /bin/bash
 UV := $(shell command -v uv || echo .tools/bin/uv)
 PYTHON ?= python3
 export DAGSTER_DISABLE_TELEMETRY := 1
+# The same settings as dg's own commands, which read .env by themselves.
+ifneq (,$(wildcard .env))
+include .env
+export
+endif
 export UV_PYTHON_DOWNLOADS ?= automatic
 
 .PHONY: help setup run test lint lint-sql ui query bench clean
