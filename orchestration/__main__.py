@@ -13,6 +13,7 @@ import dagster as dg
 import duckdb
 from filelock import FileLock, Timeout
 from rich.console import Console
+from sqlalchemy.exc import SQLAlchemyError
 
 from ingestion import warehouse
 from orchestration.instance import FROM_TERMINAL, close_dead_runs, holders_of, home, open_instance
@@ -148,7 +149,10 @@ def main(arguments: list[str] | None = None) -> int:
         return run_nightly(Console(file=sys.stdout, highlight=False))
     except (DbtProjectError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        print(f"error: cannot write the runs' history in {home()}: {reason}. Is the disk full?", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
