@@ -21,7 +21,7 @@ def main() -> None:
                 "--disable-gpu",
                 "--disable-background-networking",
                 f"--user-data-dir={profile}",
-                "--window-size=2600,1900",
+                "--window-size=2400,2500",
                 "--virtual-time-budget=30000",
                 f"--screenshot={PICTURE}",
                 f"http://localhost:3000/asset-groups?expanded={unfolded}",
