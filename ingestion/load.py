@@ -271,7 +271,7 @@ def _explained(error: BaseException) -> LandingError:
         return LandingError(f"the disk is full: {said}. Free some space below {places.root} and run again.")
     return LandingError(
         f"{said}. Nothing of this load counts; run again. If that does not help, remove {places.warehouse}: "
-        "everything is rebuilt from the landed files."
+        "it is rebuilt from the files that are still landed."
     )
 
 
@@ -296,7 +296,10 @@ def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
 
 
 def _prove_arrival(connection: duckdb.DuckDBPyConnection, name: str, tables: Sequence[LandedTable]) -> None:
-    """Compare the ledger with the rows of the day files: what was delivered must be there."""
+    """Compare the ledger with the rows of the day files: what was delivered must be there.
+
+    Only each file's newest delivery is judged: a file replaced while it is loaded is put right by its next delivery.
+    """
     for table in tables:
         if table.key is not None:
             continue
@@ -309,7 +312,12 @@ def _prove_arrival(connection: duckdb.DuckDBPyConnection, name: str, tables: Seq
                 from raw_{name}.{table.name}
                 group by all
             ) as arrived using (landed_file, _dlt_load_id)
-            where deliveries.table_name = '{table.name}' and deliveries.row_count <> coalesce(arrived.row_count, 0)
+            where
+                deliveries.table_name = '{table.name}'
+                and deliveries.row_count <> coalesce(arrived.row_count, 0)
+                and (deliveries.landed_file, deliveries._dlt_load_id) in (
+                    select (landed_file, max(_dlt_load_id)) from raw_{name}.{DELIVERIES} group by landed_file
+                )
             order by 1
             """
         ).fetchall()
@@ -318,5 +326,5 @@ def _prove_arrival(connection: duckdb.DuckDBPyConnection, name: str, tables: Seq
             raise LandingError(
                 f"raw_{name}.{table.name} lost rows: {landed_file} was delivered with {delivered:,} rows, {arrived:,} "
                 f"are in the warehouse ({len(lost)} such files). Remove {warehouse.paths().warehouse} and run again: "
-                "everything is rebuilt from the landed files."
+                "it is rebuilt from the files that are still landed."
             )

@@ -53,10 +53,19 @@ def land(today: dt.date | None = None, say: Callable[[str], object] = print) -> 
     Raises:
         LandingError: the sample's package is not installed, or its state file cannot be read.
     """
+    with warehouse.only_writer(say):
+        return _land(today, say)
+
+
+def _land(today: dt.date | None, say: Callable[[str], object]) -> int:
     folder = warehouse.paths().landing / SOURCE
     state = folder / STATE_FILE
     if not state.exists() and folder.is_dir() and any(is_finished(path) for path in folder.iterdir()):
         say(f"{folder} holds files of another origin; the sample shop leaves it alone")
+        return 0
+    if not state.exists() and _was_loaded():
+        # A shop's files that went missing for a night must not be replaced by the sample's.
+        say(f"{folder} is empty, but the warehouse holds purchases from it; the sample shop leaves it alone")
         return 0
     data = _package_data()
     yesterday = (today or dt.datetime.now().date()) - dt.timedelta(days=1)
@@ -72,6 +81,16 @@ def land(today: dt.date | None = None, say: Callable[[str], object] = print) -> 
         say(f"landing {len(missing):,} day files, {missing[0]} to {missing[-1]}, in {folder}")
         landed += _land_days(data / "transactions.parquet", folder, shift, missing)
     return landed
+
+
+def _was_loaded() -> bool:
+    if not warehouse.paths().warehouse.exists():
+        return False
+    with warehouse.connect(read_only=True) as connection:
+        tables = connection.sql(
+            f"select 1 from information_schema.tables where table_schema = 'raw_{SOURCE}' and table_name = 'purchases'"
+        ).fetchall()
+    return bool(tables)
 
 
 def _package_data() -> Path:

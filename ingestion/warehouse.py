@@ -65,6 +65,11 @@ class Paths:
         return self.root / "logs"
 
     @property
+    def audited(self) -> Path:
+        """Written when all models were built and no blocking check failed; only such a warehouse is published."""
+        return self.root / "audited"
+
+    @property
     def lock(self) -> Path:
         """The file whose lock means: I write the warehouse. The system frees it when its holder dies."""
         return self.root / "warehouse.lock"

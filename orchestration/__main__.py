@@ -86,7 +86,8 @@ def ask(sql: str | None) -> int:
         failed = False
         for statement in [sql] if sql else iter(_next_line, ""):
             try:
-                print(connection.sql(statement) or "")
+                answer = connection.sql(statement)
+                print("" if answer is None else answer)
             except duckdb.Error as error:
                 print(f"error: {error}", file=sys.stderr)
                 failed = True

@@ -27,6 +27,20 @@ class PublicationError(Exception):
     """The copy could not be made or is not whole; the copy published before stays."""
 
 
+def mark_audited() -> None:
+    """Note that the warehouse, as it is now, was built as a whole and passed its blocking checks."""
+    places = warehouse.paths()
+    places.audited.write_text(str(places.warehouse.stat().st_mtime_ns), encoding="utf-8")
+
+
+def is_audited() -> bool:
+    """Tell whether the warehouse is still as it was when it passed its blocking checks."""
+    places = warehouse.paths()
+    return places.audited.exists() and places.audited.read_text(encoding="utf-8") == str(
+        places.warehouse.stat().st_mtime_ns
+    )
+
+
 def publish(tables: Sequence[tuple[str, str]]) -> Publication:
     """Copy tables of the warehouse to the published file.
 
@@ -54,7 +68,7 @@ def publish(tables: Sequence[tuple[str, str]]) -> Publication:
     try:
         row_counts = _copy(places.warehouse, unfinished, tables)
         _write_through(unfinished)
-    except (duckdb.Error, OSError) as error:
+    except (duckdb.Error, OSError, PublicationError) as error:
         for leftover in target.parent.glob(f"{unfinished.name}*"):
             leftover.unlink()
         raise PublicationError(f"could not write {unfinished}: {error}. {target} stays as it was.") from error

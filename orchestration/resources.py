@@ -1,5 +1,6 @@
 """The dbt project as Dagster sees it, and the one list of active sources."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from dagster_dbt import DbtCliResource, DbtProject
 from filelock import FileLock
 from packaging.version import Version
 
-from ingestion.warehouse import PROJECT_DIR
+from ingestion.warehouse import PROJECT_DIR, paths
 
 DBT_DIR = PROJECT_DIR / "dbt_project"
 DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
@@ -44,6 +45,9 @@ def dbt_project() -> DbtProject:
     Raises:
         DbtProjectError: the project does not parse.
     """
+    if os.environ.get("NEXT_AISLE_DATA"):
+        # dbt runs in its own folder, where a relative path would be another.
+        os.environ["NEXT_AISLE_DATA"] = str(paths().root)
     project = DbtProject(project_dir=DBT_DIR, profiles_dir=DBT_DIR)
     project.manifest_path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(project.manifest_path.parent / "parse.lock"):
@@ -65,7 +69,8 @@ def _is_fresh(manifest: Path) -> bool:
         return False
     written = manifest.stat().st_mtime
     folders = ("models", "macros", "seeds", "tests")
-    files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*")] + list(DBT_DIR.glob("*.yml"))
+    files = [path for folder in folders for path in [DBT_DIR / folder, *(DBT_DIR / folder).rglob("*")]]
+    files += DBT_DIR.glob("*.yml")
     return all(path.stat().st_mtime <= written for path in files)
 
 

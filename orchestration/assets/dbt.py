@@ -9,6 +9,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from ingestion import warehouse
 from orchestration.assets.raw import WAREHOUSE_POOL
+from orchestration.publish import mark_audited
 from orchestration.translators import LayerTranslator
 
 
@@ -34,6 +35,9 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
         with warehouse.only_writer(context.log.info):
             # One target folder for all runs: the pool allows one at a time, and dbt reuses what it parsed.
             target = project.project_dir / project.target_path
+            # What an earlier build left must not be taken for this one's.
+            (target / "run_results.json").unlink(missing_ok=True)
+            warehouse.paths().audited.unlink(missing_ok=True)
             try:
                 for event in dbt.cli(["build"], context=context, target_path=target).stream():
                     if isinstance(event, dg.Output):
@@ -44,6 +48,8 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
             except DagsterDbtCliRuntimeError as error:
                 failure = error
             yield from _with_row_counts(context, models)
+            if not failure and not context.is_subset:
+                mark_audited()
         if failure:
             raise failure
 

@@ -7,7 +7,7 @@ from dagster_dbt import DbtProject, get_asset_key_for_model
 
 from ingestion.warehouse import WarehouseBusyError, only_writer
 from orchestration.assets.raw import WAREHOUSE_POOL
-from orchestration.publish import PublicationError, publish
+from orchestration.publish import PublicationError, is_audited, publish
 from orchestration.resources import OWNERS
 from orchestration.translators import EVERY_NIGHT
 
@@ -41,6 +41,11 @@ def published_asset(project: DbtProject, models: dg.AssetsDefinition) -> dg.Asse
     def next_aisle(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         try:
             with only_writer(context.log.info):
+                if not is_audited():
+                    raise PublicationError(
+                        "the warehouse was changed since all its checks passed, or they never did. Run the nightly "
+                        "job: it builds, checks and publishes everything."
+                    )
                 publication = publish([(schema, alias) for schema, alias, _ in marts])
         except (PublicationError, WarehouseBusyError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error

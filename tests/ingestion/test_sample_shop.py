@@ -260,3 +260,11 @@ def test_without_its_package_it_names_the_way_out(data: Path, monkeypatch: pytes
         f"in {data / 'landing' / 'complete_journey'}"
     )
     assert not (data / "landing").exists()
+
+
+def test_a_shop_whose_files_went_missing_does_not_become_the_sample(loaded: Path) -> None:
+    shutil.rmtree(loaded)
+    said: list[str] = []
+    assert sample_shop.land(say=said.append) == 0
+    assert said == [f"{loaded} is empty, but the warehouse holds purchases from it; the sample shop leaves it alone"]
+    assert not loaded.exists()

@@ -5,11 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+import dagster as dg
 import duckdb
 import pytest
 
 from ingestion import warehouse
-from orchestration.publish import PublicationError, publish
+from orchestration.definitions import defs
+from orchestration.publish import PublicationError, is_audited, mark_audited, publish
 
 TABLES = [("core", "fct")]
 
@@ -107,3 +109,28 @@ def test_a_killed_publication_leaves_the_old_copy_whole(filled: Path) -> None:
         assert rows(path) in (2, 3_000_000)
     publish(TABLES)
     assert rows(path) == 3_000_000
+
+
+def test_a_warehouse_counts_as_audited_until_somebody_writes_it(filled: Path) -> None:
+    assert not is_audited()
+    mark_audited()
+    assert is_audited()
+    publish(TABLES)
+    with warehouse.connect(read_only=True):
+        pass
+    assert is_audited()
+    grow()
+    assert not is_audited()
+
+
+def test_an_unaudited_warehouse_is_not_published(filled: Path) -> None:
+    result = dg.materialize(
+        [*defs().resolve_asset_graph().assets_defs],
+        selection=dg.AssetSelection.keys(["published", "next_aisle"]),
+        raise_on_error=False,
+    )
+    assert not result.success
+    failure = result.failure_data_for_node("published__next_aisle")
+    assert failure is not None
+    assert "Run the nightly job" in str(failure.user_failure_data)
+    assert not warehouse.paths().published.exists()

@@ -7,22 +7,36 @@ purchases as (
 
 ),
 
+dated as (
+
+    select
+        *,
+        coalesce(
+            cast(purchased_at as date)
+            > cast({{ dbt.dateadd('day', var('future_tolerance_days'), 'delivered_at') }} as date),
+            false
+        ) as is_future
+    from purchases
+
+),
+
 numbered as (
 
     -- Two lines of one basket and product are the same line when everything about them is the same. Lines that differ
     -- (the product was scanned twice, or taken back) are lines of their own: rank() gives equal lines the same number.
+    -- A line that came too early does not make the same line, sent again on its day, a duplicate.
     -- Of equal lines the one that was delivered first counts, so that each build rejects the same ones.
     select
         *,
         row_number() over (
-            partition by source_name, basket_id, product_id, is_superseded
+            partition by source_name, basket_id, product_id, is_superseded, is_future
             order by purchased_at, customer_id, store_id, quantity, amount, discount_amount, load_id, landed_file
         ) as position_in_basket,
         rank() over (
-            partition by source_name, basket_id, product_id, is_superseded
+            partition by source_name, basket_id, product_id, is_superseded, is_future
             order by purchased_at, customer_id, store_id, quantity, amount, discount_amount
         ) as line_number
-    from purchases
+    from dated
 
 ),
 
@@ -38,10 +52,7 @@ judged as (
             when purchased_at is null then 'missing_date'
             when quantity is null or amount is null then 'missing_quantity_or_amount'
             when position_in_basket > line_number then 'duplicate'
-            when
-                cast(purchased_at as date)
-                > cast({{ dbt.dateadd('day', var('future_tolerance_days'), 'delivered_at') }} as date)
-                then 'future_date'
+            when is_future then 'future_date'
             when quantity < 0 or amount < 0 then 'return'
             when quantity = 0 then 'zero_quantity'
             when amount = 0 then 'zero_amount'
