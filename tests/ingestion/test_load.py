@@ -384,14 +384,14 @@ class TestAllOrNothing:
         assert refused() == (
             f"raw_complete_journey.purchases lost rows: {day} was delivered with 8 rows, 6 are in the warehouse "
             f"(1 such files). Remove {data / 'warehouse.duckdb'} and run again: "
-            "everything is rebuilt from the landed files."
+            "it is rebuilt from the files that are still landed."
         )
 
     def test_a_file_that_is_no_warehouse_is_named_with_the_way_out(self, landing: Path, data: Path) -> None:
         (data / "warehouse.duckdb").write_bytes(b"no database" * 1000)
         message = refused()
         assert str(data / "warehouse.duckdb") in message
-        assert "everything is rebuilt from the landed files" in message
+        assert "it is rebuilt from the files that are still landed" in message
 
 
 @dataclass(frozen=True)
