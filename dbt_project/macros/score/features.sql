@@ -1,0 +1,32 @@
+{#- What the score knows of a customer c and a category k they never bought, and p, the pair; all as of one date.
+    Each is of the order of one, so that one strength of shrinkage fits all. -#}
+{% macro score_features() -%}
+  {{ return({
+    'surplus': 'sign(p.surplus) * ln(1 + abs(p.surplus))',
+    'expected': expected_ownership(),
+    'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + 0.0001)',
+    'surplus_by_expected': 'sign(p.surplus) * ln(1 + abs(p.surplus)) * ' ~ expected_ownership(),
+    'recent_popularity': 'k.recent_popularity',
+    'popularity': 'k.popularity',
+    'pace': 'ln(1 + c.adopted_recent)',
+    'recent_visits': 'ln(1 + c.visits_recent)',
+    'visits': 'ln(1 + c.visits_all)',
+    'recency': 'ln(1 + c.recency_days)',
+    'breadth': 'ln(1 + c.owned_count)',
+  }) }}
+{%- endmacro %}
+
+{#- How likely the customer were to own the category if only how much they own and how widely it is owned mattered. -#}
+{% macro expected_ownership() -%}
+  {{ return('least(coalesce(c.owned_count * k.share_of_ownership, 0), 2)') }}
+{%- endmacro %}
+
+{#- From a likelihood to its log odds. -#}
+{% macro log_odds(likelihood) -%}
+  ln({{ likelihood }} / (1 - {{ likelihood }}))
+{%- endmacro %}
+
+{#- From log odds to a likelihood; beyond 30 it is 0 or 1 to thirteen digits, and exp() would overflow. -#}
+{% macro likelihood(log_odds) -%}
+  1 / (1 + exp(-least(30, greatest(-30, {{ log_odds }}))))
+{%- endmacro %}

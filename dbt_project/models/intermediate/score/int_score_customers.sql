@@ -1,0 +1,127 @@
+with
+
+lines as (
+
+    select
+        *,
+        least(step, {{ score_last_step() | int + 3 }}) as capped_step
+    from {{ ref('int_score_lines') }}
+
+),
+
+dates as (
+
+    select * from {{ ref('int_score_dates') }}
+
+),
+
+visits as (
+
+    select
+        source_name,
+        customer_key,
+        customer_number,
+        capped_step as step,
+        count(distinct purchase_date) as visit_days,
+        min(purchase_date) as first_purchase_date,
+        max(purchase_date) as last_purchase_date,
+        sum(amount) as amount
+    from lines
+    group by
+        source_name,
+        customer_key,
+        customer_number,
+        capped_step
+
+),
+
+adoptions as (
+
+    select
+        customer_number,
+        step,
+        count(*) as adopted
+    from {{ ref('int_score_buying') }}
+    where step = adopted_step
+    group by
+        customer_number,
+        step
+
+),
+
+-- A shop with very many customers learns from, and is judged by, a part of them: picked by a hash of the key, so that
+-- it is the same part in each build and has nothing to do with what they buy.
+picked as (
+
+    select
+        customer_number,
+        {{ dbt.hash('customer_key') }} as customer_hash,
+        row_number() over (
+            partition by source_name
+            order by {{ dbt.hash('customer_key') }}, customer_key
+        ) as position
+    from (select distinct source_name, customer_key, customer_number from visits) as customers
+
+),
+
+counted as (
+
+    select
+        dates.source_name,
+        dates.step,
+        dates.as_of_date,
+        visits.customer_key,
+        visits.customer_number,
+        min(visits.first_purchase_date) as first_purchase_date,
+        max(visits.last_purchase_date) as last_purchase_date,
+        sum(case when visits.step = dates.step then visits.visit_days else 0 end) as visits_recent,
+        sum(visits.visit_days) as visits_all,
+        sum(case when visits.step <= dates.step + 2 then visits.amount else 0 end) as amount_recent,
+        coalesce(sum(case when visits.step <= dates.step + 2 then adoptions.adopted end), 0) as adopted_recent,
+        coalesce(sum(adoptions.adopted), 0) as owned_count
+    from dates
+    inner join visits
+        on
+            dates.source_name = visits.source_name
+            and dates.step <= visits.step
+    left join adoptions
+        on
+            visits.customer_number = adoptions.customer_number
+            and visits.step = adoptions.step
+    group by
+        dates.source_name,
+        dates.step,
+        dates.as_of_date,
+        visits.customer_key,
+        visits.customer_number
+
+),
+
+measured as (
+
+    select
+        *,
+        {{ days_between('last_purchase_date', 'as_of_date') }} as recency_days,
+        {{ days_between('first_purchase_date', 'as_of_date') }} as tenure_days
+    from counted
+
+)
+
+select
+    measured.source_name,
+    measured.step,
+    measured.customer_key,
+    measured.customer_number,
+    cast(measured.recency_days as {{ dbt.type_int() }}) as recency_days,
+    cast(measured.tenure_days as {{ dbt.type_int() }}) as tenure_days,
+    cast(measured.visits_recent as {{ dbt.type_int() }}) as visits_recent,
+    cast(measured.visits_all as {{ dbt.type_int() }}) as visits_all,
+    cast(measured.amount_recent as double) as amount_recent,
+    cast(measured.adopted_recent as {{ dbt.type_int() }}) as adopted_recent,
+    cast(measured.owned_count as {{ dbt.type_int() }}) as owned_count,
+    measured.recency_days < {{ var('score_active_days') }} as is_active,
+    picked.position <= {{ var('score_learning_customers') }} as is_sampled,
+    substr(picked.customer_hash, 1, 1) as hash_letter
+from measured
+inner join picked
+    on measured.customer_number = picked.customer_number

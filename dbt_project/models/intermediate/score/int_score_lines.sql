@@ -1,0 +1,110 @@
+-- What the score looks at, counted in steps of one horizon back from the as-of date, so that every earlier date that
+-- the score is learned from or judged at lies on the border of two steps.
+with
+
+purchases as (
+
+    select * from {{ ref('fct_purchases') }}
+    where
+        quantity > 0
+        and amount > 0
+        {%- if var('score_as_of') %}
+        and purchase_date <= cast('{{ var("score_as_of") }}' as date)
+        {%- endif %}
+
+),
+
+products as (
+
+    select
+        product_key,
+        {{ score_level_column() }} as category_name
+    from {{ ref('dim_products') }}
+    where is_merchandise
+
+),
+
+bought as (
+
+    select
+        purchases.source_name,
+        purchases.customer_key,
+        products.category_name,
+        purchases.basket_key,
+        purchases.purchase_date,
+        sum(purchases.amount) as amount
+    from purchases
+    inner join products
+        on purchases.product_key = products.product_key
+    where products.category_name is not null
+    group by
+        purchases.source_name,
+        purchases.customer_key,
+        products.category_name,
+        purchases.basket_key,
+        purchases.purchase_date
+
+),
+
+as_of as (
+
+    select
+        source_name,
+        {%- if var('score_as_of') %}
+        cast('{{ var("score_as_of") }}' as date) as as_of_date
+        {%- else %}
+        max(purchase_date) as as_of_date
+        {%- endif %}
+    from bought
+    group by source_name
+
+),
+
+-- Numbers in place of long keys: what follows joins hundreds of millions of rows on them.
+customers as (
+
+    select
+        customer_key,
+        row_number() over (order by customer_key) as customer_number
+    from bought
+    group by customer_key
+
+),
+
+categories as (
+
+    select
+        source_name,
+        category_name,
+        row_number() over (order by source_name, category_name) as category_number
+    from bought
+    group by
+        source_name,
+        category_name
+
+)
+
+select
+    bought.source_name,
+    as_of.as_of_date,
+    bought.customer_key,
+    cast(customers.customer_number as {{ dbt.type_int() }}) as customer_number,
+    {{ source_key('bought.category_name', 'bought.source_name') }} as category_key,
+    bought.category_name,
+    cast(categories.category_number as {{ dbt.type_int() }}) as category_number,
+    bought.basket_key,
+    bought.purchase_date,
+    cast(
+        floor({{ days_between('bought.purchase_date', 'as_of.as_of_date') }} / {{ var('score_horizon_days') }})
+        as {{ dbt.type_int() }}
+    ) as step,
+    bought.amount
+from bought
+inner join as_of
+    on bought.source_name = as_of.source_name
+inner join customers
+    on bought.customer_key = customers.customer_key
+inner join categories
+    on
+        bought.source_name = categories.source_name
+        and bought.category_name = categories.category_name

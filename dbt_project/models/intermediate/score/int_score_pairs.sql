@@ -1,0 +1,110 @@
+with
+
+buying as (
+
+    select * from {{ ref('int_score_buying') }}
+    where step = adopted_step
+
+),
+
+-- The newest date is scored for every active customer; earlier ones serve to learn and to judge.
+customers as (
+
+    select * from {{ ref('int_score_customers') }}
+    where
+        is_active
+        and (step = 0 or is_sampled)
+
+),
+
+categories as (
+
+    select * from {{ ref('int_score_categories') }}
+
+),
+
+surplus as (
+
+    select * from {{ ref('int_score_surplus') }}
+
+),
+
+expected as (
+
+    select distinct
+        step,
+        wanted_number,
+        expected_surplus
+    from surplus
+
+),
+
+-- A candidate: an active customer and a category that was sold and that the customer did not own.
+candidates as (
+
+    select
+        customers.source_name,
+        customers.step,
+        customers.customer_number,
+        categories.category_number,
+        customers.owned_count,
+        case
+            when customers.step = 0 then null
+            when buying.step = customers.step - 1 then 1
+            else 0
+        end as adopted
+    from customers
+    inner join categories
+        on
+            customers.source_name = categories.source_name
+            and customers.step = categories.step
+    left join buying
+        on
+            customers.customer_number = buying.customer_number
+            and categories.category_number = buying.category_number
+    where
+        buying.step is null
+        or buying.step < customers.step
+
+),
+
+said as (
+
+    select
+        customers.step,
+        customers.customer_number,
+        surplus.wanted_number,
+        sum(surplus.surplus) as surplus
+    from customers
+    inner join buying
+        on
+            customers.customer_number = buying.customer_number
+            and customers.step <= buying.step
+    inner join surplus
+        on
+            customers.step = surplus.step
+            and buying.category_number = surplus.owned_number
+    group by
+        customers.step,
+        customers.customer_number,
+        surplus.wanted_number
+
+)
+
+select
+    candidates.source_name,
+    candidates.step,
+    candidates.customer_number,
+    candidates.category_number,
+    coalesce(said.surplus, 0) - candidates.owned_count * coalesce(expected.expected_surplus, 0) as surplus,
+    candidates.adopted
+from candidates
+left join said
+    on
+        candidates.step = said.step
+        and candidates.customer_number = said.customer_number
+        and candidates.category_number = said.wanted_number
+left join expected
+    on
+        candidates.step = expected.step
+        and candidates.category_number = expected.wanted_number

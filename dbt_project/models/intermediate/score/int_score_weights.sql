@@ -1,0 +1,146 @@
+{%- set features = score_features() -%}
+with
+
+pairs as (
+
+    select
+        *,
+        count(*) over (partition by source_name, step) as pair_count
+    from {{ ref('int_score_pairs') }}
+    where step > 0
+
+),
+
+-- Of many pairs that were not taken up one in sixteen is enough, and stands for sixteen: those whose customer and
+-- category have hashes that begin with the same letter.
+sampled as (
+
+    select
+        p.source_name,
+        p.step,
+        p.adopted as y,
+        case when p.adopted = 1 or p.pair_count <= 100000 then 1 else 16 end as weight,
+        {{ log_odds('k.adoption_rate') }} as base
+        {%- for feature, expression in features.items() %},
+        {{ expression }} as {{ feature }}
+        {%- endfor %}
+    from pairs as p
+    inner join {{ ref('int_score_customers') }} as c
+        on
+            p.step = c.step
+            and p.customer_number = c.customer_number
+    inner join {{ ref('int_score_categories') }} as k
+        on
+            p.step = k.step
+            and p.category_number = k.category_number
+    where
+        p.adopted = 1
+        or p.pair_count <= 100000
+        or c.hash_letter = k.hash_letter
+
+),
+
+-- What a date learns from: the windows that had ended by then.
+learning as (
+
+    select
+        sampled.source_name,
+        dates.step,
+        sampled.y,
+        sampled.weight * power(0.5, sampled.step - dates.step - 1) as weight,
+        sampled.base
+        {%- for feature in features %},
+        sampled.{{ feature }}
+        {%- endfor %}
+    from {{ ref('int_score_dates') }} as dates
+    inner join sampled
+        on
+            dates.source_name = sampled.source_name
+            and sampled.step between dates.step + 1 and dates.step + {{ score_learning_windows() }}
+    where dates.step <= {{ var('score_backtest_dates') }}
+
+),
+
+{{ logistic_regression('fitted', 'learning', features.keys() | list) }},
+
+scored as (
+
+    select
+        x.source_name,
+        x.step,
+        x.y,
+        x.weight,
+        x.base,
+        x.base + w.w0{{ weighted_sum(features.keys() | list, 'x.', 'w.w') }} as raw_score
+    from learning as x
+    inner join fitted as w
+        on
+            x.source_name = w.source_name
+            and x.step = w.step
+
+),
+
+centred as (
+
+    select
+        *,
+        sum(weight * raw_score) over (partition by source_name, step)
+        / sum(weight) over (partition by source_name, step) as centre
+    from scored
+
+),
+
+bent as (
+
+    select
+        source_name,
+        step,
+        centre,
+        y,
+        weight,
+        raw_score as base,
+        raw_score - centre as distance,
+        (raw_score - centre) * (raw_score - centre) as squared_distance
+    from centred
+
+),
+
+{{ logistic_regression('calibrated', 'bent', ['distance', 'squared_distance'], rounds=4) }},
+
+centres as (
+
+    select
+        source_name,
+        step,
+        min(centre) as centre,
+        sum(y) as adoption_count,
+        count(*) as row_count
+    from bent
+    group by
+        source_name,
+        step
+
+)
+
+select
+    fitted.source_name,
+    fitted.step,
+    fitted.w0 as intercept
+    {%- for feature in features %},
+    fitted.w{{ loop.index }} as {{ feature }}
+    {%- endfor %},
+    centres.centre,
+    calibrated.w0 as shift,
+    1 + calibrated.w1 as slope,
+    calibrated.w2 as bend,
+    centres.adoption_count,
+    centres.row_count
+from fitted
+inner join calibrated
+    on
+        fitted.source_name = calibrated.source_name
+        and fitted.step = calibrated.step
+inner join centres
+    on
+        fitted.source_name = centres.source_name
+        and fitted.step = centres.step
