@@ -35,5 +35,3 @@ select
     max(step) over (partition by customer_number, category_number) as adopted_step,
     cast(amount as double) as amount
 from bought
--- Customer by customer: what is summed up for each of them downstream then stays in the processor's cache.
-order by customer_number

@@ -71,22 +71,18 @@ candidates as (
 said as (
 
     select
-        customers.step,
-        customers.customer_number,
+        ownership.step,
+        ownership.customer_number,
         surplus.wanted_number,
         sum(surplus.surplus) as surplus
-    from customers
-    inner join buying
-        on
-            customers.customer_number = buying.customer_number
-            and customers.step <= buying.step
+    from {{ ref('int_score_ownership') }} as ownership
     inner join surplus
         on
-            customers.step = surplus.step
-            and buying.category_number = surplus.owned_number
+            ownership.step = surplus.step
+            and ownership.category_number = surplus.owned_number
     group by
-        customers.step,
-        customers.customer_number,
+        ownership.step,
+        ownership.customer_number,
         surplus.wanted_number
 
 )

@@ -40,14 +40,14 @@ sampled as (
 
 ),
 
--- What a date learns from: the windows that had ended by then.
+-- What a date learns from: the windows that had ended by then. The newest counts three times as much as the one before.
 learning as (
 
     select
         sampled.source_name,
         dates.step,
         sampled.y,
-        sampled.weight * power(0.5, sampled.step - dates.step - 1) as weight,
+        sampled.weight * power(1.0 / 3, sampled.step - dates.step - 1) as weight,
         sampled.base
         {%- for feature in features %},
         sampled.{{ feature }}
@@ -61,6 +61,7 @@ learning as (
 
 ),
 
+-- From here each as-of date has a regression of its own.
 {{ logistic_regression('fitted', 'learning', features.keys() | list) }},
 
 scored as (
@@ -70,7 +71,7 @@ scored as (
         x.step,
         x.y,
         x.weight,
-        x.base,
+        x.base as adoption_rate,
         x.base + w.w0{{ weighted_sum(features.keys() | list, 'x.', 'w.w') }} as raw_score
     from learning as x
     inner join fitted as w
@@ -98,6 +99,7 @@ bent as (
         centre,
         y,
         weight,
+        adoption_rate,
         raw_score as base,
         raw_score - centre as distance,
         (raw_score - centre) * (raw_score - centre) as squared_distance
@@ -105,17 +107,47 @@ bent as (
 
 ),
 
+-- The line of log odds may bend: what stands out most comes true a little less often than it promises.
 {{ logistic_regression('calibrated', 'bent', ['distance', 'squared_distance'], rounds=4) }},
 
-centres as (
+-- The adoption rates with nothing but their level learned: what the features have to beat.
+{{ logistic_regression('levelled', 'learning', [], rounds=4) }},
+
+explained as (
+
+    select
+        x.source_name,
+        x.step,
+        x.y,
+        x.weight,
+        x.centre,
+        {{ likelihood('x.base + c.w0 + c.w1 * x.distance + c.w2 * x.squared_distance') }} as likelihood,
+        {{ likelihood('x.adoption_rate + l.w0') }} as level_likelihood
+    from bent as x
+    inner join calibrated as c
+        on
+            x.source_name = c.source_name
+            and x.step = c.step
+    inner join levelled as l
+        on
+            x.source_name = l.source_name
+            and x.step = l.step
+
+),
+
+judged as (
 
     select
         source_name,
         step,
         min(centre) as centre,
         sum(y) as adoption_count,
-        count(*) as row_count
-    from bent
+        count(*) as row_count,
+        2 * sum(weight * case
+            when y = 1 then ln(likelihood / level_likelihood)
+            else ln((1 - likelihood) / (1 - level_likelihood))
+        end) as deviance_explained
+    from explained
     group by
         source_name,
         step
@@ -125,22 +157,32 @@ centres as (
 select
     fitted.source_name,
     fitted.step,
+    -- Features that say nothing explain about one unit of deviance each, and more where customers differ.
+    judged.deviance_explained > 4 * {{ features | length }} as has_signal,
+    judged.deviance_explained,
+    judged.adoption_count,
+    judged.row_count,
+    levelled.w0 as level,
     fitted.w0 as intercept
     {%- for feature in features %},
     fitted.w{{ loop.index }} as {{ feature }}
     {%- endfor %},
-    centres.centre,
+    judged.centre,
     calibrated.w0 as shift,
-    1 + calibrated.w1 as slope,
-    calibrated.w2 as bend,
-    centres.adoption_count,
-    centres.row_count
+    calibrated.w1 as stretch,
+    calibrated.w2 as bend
 from fitted
 inner join calibrated
     on
         fitted.source_name = calibrated.source_name
         and fitted.step = calibrated.step
-inner join centres
+inner join levelled
     on
-        fitted.source_name = centres.source_name
-        and fitted.step = centres.step
+        fitted.source_name = levelled.source_name
+        and fitted.step = levelled.step
+inner join judged
+    on
+        fitted.source_name = judged.source_name
+        and fitted.step = judged.step
+-- Of fewer adoptions nothing is learned.
+where judged.adoption_count >= 30

@@ -1,6 +1,19 @@
 {%- set features = score_features() -%}
 with
 
+pairs as (
+
+    select * from {{ ref('int_score_pairs') }}
+    where step <= {{ var('score_backtest_dates') }}
+
+),
+
+dates as (
+
+    select * from {{ ref('int_score_dates') }}
+
+),
+
 weighed as (
 
     select
@@ -11,16 +24,24 @@ weighed as (
         p.adopted,
         k.adoption_rate,
         k.popularity,
+        case
+            when w.step is null or not dates.is_usable then 'too little history'
+            when k.first_sold_step = p.step then 'category too new'
+            when not w.has_signal then 'no signal'
+            else 'learned'
+        end as score_basis,
+        w.has_signal,
         w.centre,
         w.shift,
-        w.slope,
+        w.stretch,
         w.bend,
-        w.step is not null as is_learned,
+        {{ log_odds('k.adoption_rate') }} as base,
+        w.level,
         {{ log_odds('k.adoption_rate') }} + w.intercept
         {%- for feature, expression in features.items() %}
         + w.{{ feature }} * {{ expression }}
         {%- endfor %} as raw_score
-    from {{ ref('int_score_pairs') }} as p
+    from pairs as p
     inner join {{ ref('int_score_customers') }} as c
         on
             p.step = c.step
@@ -29,11 +50,30 @@ weighed as (
         on
             p.step = k.step
             and p.category_number = k.category_number
+    inner join dates
+        on
+            p.source_name = dates.source_name
+            and p.step = dates.step
     left join {{ ref('int_score_weights') }} as w
         on
             p.source_name = w.source_name
             and p.step = w.step
-    where p.step <= {{ var('score_backtest_dates') }}
+
+),
+
+calibrated as (
+
+    select
+        *,
+        case
+            when score_basis = 'too little history' then base
+            when has_signal
+                then
+                    raw_score + shift + stretch * (raw_score - centre)
+                    + bend * (raw_score - centre) * (raw_score - centre)
+            else base + level
+        end as score
+    from weighed
 
 )
 
@@ -45,13 +85,7 @@ select
     adopted,
     adoption_rate,
     popularity,
-    is_learned,
-    raw_score,
-    case
-        when is_learned
-            then {{ likelihood(
-                'raw_score + shift + (slope - 1) * (raw_score - centre) + bend * (raw_score - centre) * (raw_score - centre)'
-            ) }}
-        else adoption_rate
-    end as likelihood
-from weighed
+    score_basis,
+    score,
+    {{ likelihood('score') }} as likelihood
+from calibrated

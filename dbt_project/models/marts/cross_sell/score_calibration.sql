@@ -1,0 +1,125 @@
+with
+
+judged as (
+
+    select * from {{ ref('int_scores') }}
+    where
+        step > 0
+        and score_basis in ('learned', 'no signal')
+
+),
+
+customers as (
+
+    select
+        step,
+        customer_number,
+        case when tenure_days <= {{ var('new_customer_days') }} then 'new' else 'loyal' end as tenure_segment,
+        case
+            when percent_rank() over (partition by source_name, step order by amount_recent) >= 0.5
+                then 'high spenders'
+            else 'low spenders'
+        end as spending_segment
+    from {{ ref('int_score_customers') }}
+    where
+        is_active
+        and is_sampled
+        and step > 0
+
+),
+
+-- A hundredth of a log odds is near enough to equal: no bin is cut finer.
+grouped as (
+
+    select
+        judged.source_name,
+        customers.tenure_segment,
+        customers.spending_segment,
+        round(judged.score, 2) as score,
+        count(*) as pair_count,
+        sum(judged.likelihood) as predicted_count,
+        sum(judged.adopted) as adopted_count
+    from judged
+    inner join customers
+        on
+            judged.step = customers.step
+            and judged.customer_number = customers.customer_number
+    group by
+        judged.source_name,
+        customers.tenure_segment,
+        customers.spending_segment,
+        round(judged.score, 2)
+
+),
+
+segmented as (
+
+    {%- for kind, segment in [('all', "'all customers'"), ('tenure', 'tenure_segment'), ('spending', 'spending_segment')] %}
+    select
+        source_name,
+        '{{ kind }}' as segment_kind,
+        {{ segment }} as segment,
+        score,
+        sum(pair_count) as pair_count,
+        sum(predicted_count) as predicted_count,
+        sum(adopted_count) as adopted_count
+    from grouped
+    group by
+        source_name,
+        {{ segment }},
+        score
+    {%- if not loop.last %}
+
+    union all
+    {%- endif %}
+    {%- endfor %}
+
+),
+
+-- Ten bins that each hold a tenth of the predicted purchases: the many pairs that will never come true fill one.
+placed as (
+
+    select
+        *,
+        (
+            sum(predicted_count) over (
+                partition by source_name, segment_kind, segment
+                order by score
+                rows between unbounded preceding and current row
+            ) - predicted_count / 2
+        ) / sum(predicted_count) over (partition by source_name, segment_kind, segment) as share_below
+    from segmented
+
+),
+
+binned as (
+
+    select
+        source_name,
+        segment_kind,
+        segment,
+        1 + cast(floor(10 * least(share_below, 0.999999)) as {{ dbt.type_int() }}) as bin,
+        sum(pair_count) as pair_count,
+        sum(predicted_count) as predicted_count,
+        sum(adopted_count) as adopted_count
+    from placed
+    group by
+        source_name,
+        segment_kind,
+        segment,
+        1 + cast(floor(10 * least(share_below, 0.999999)) as {{ dbt.type_int() }})
+
+)
+
+select
+    source_name,
+    segment_kind,
+    segment,
+    cast(bin as bigint) as bin,
+    cast(pair_count as bigint) as pair_count,
+    cast(adopted_count as bigint) as adopted_count,
+    predicted_count,
+    predicted_count / pair_count as predicted_rate,
+    adopted_count * 1.0 / pair_count as observed_rate,
+    predicted_count / nullif(adopted_count, 0) as predicted_over_observed
+from binned
