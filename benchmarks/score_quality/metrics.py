@@ -1,0 +1,223 @@
+"""The figures of a score: how well it ranks, and whether its likelihoods come true."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOP_K = 5
+EQUAL_COUNT_BINS = 20
+EQUAL_SHARE_BINS = 10
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bought: Bools) -> dict[str, Any]:
+    """Judge a score by what customers bought next.
+
+    Args:
+        score: one row per active customer, one column per category; higher is likelier. Of equal scores the category
+            that comes first counts as ranked first.
+        probability: the same as likelihoods in [0, 1], or None where the method gives none.
+        candidates: which pairs are judged.
+        bought: which pairs came true.
+
+    Returns:
+        pairs, customers (with at least one purchase of a candidate), base_rate, auc, and the means over those customers
+        of recall_at_5, ndcg_at_5, precision_at_5 and hit_at_5; with a probability also logloss, logloss_of_base_rate,
+        ece, predicted_over_observed, bins (see `bins`), worst_bin_predicted_over_observed and calibration_slope. What
+        cannot be told (no purchase, say) is nan.
+    """
+    y = bought[candidates]
+    wanted = bought & candidates
+    figures: dict[str, Any] = {
+        "pairs": int(candidates.sum()),
+        "customers": int(wanted.any(axis=1).sum()),
+        "base_rate": float(y.mean()) if len(y) else np.nan,
+        "auc": auc(y, score[candidates]),
+        **top(np.where(candidates, score, -np.inf), wanted),
+    }
+    if probability is not None:
+        p = np.asarray(probability[candidates], dtype=np.float64)
+        held = bins(y, p)
+        figures |= {
+            "logloss": logloss(y, p),
+            "logloss_of_base_rate": logloss(y, np.full(len(y), figures["base_rate"])),
+            "ece": ece(y, p),
+            "predicted_over_observed": float(p.sum() / y.sum()) if y.any() else np.nan,
+            "worst_bin_predicted_over_observed": worst(held),
+            "calibration_slope": calibration_slope(y, p),
+            "bins": held,
+        }
+    return figures
+
+
+def auc(y: Bools, score: Floats) -> float:
+    """The chance that a pair that came true has a higher score than one that did not; equal scores count half.
+
+    From rank sums: U / (n1 n0) of Mann and Whitney (1947), with mean ranks for ties; Hanley and McNeil (1982).
+
+    Args:
+        y: whether each pair came true.
+        score: of the same pairs.
+
+    Returns:
+        0 to 1; nan when all pairs came true or none did.
+    """
+    positives = int(y.sum())
+    negatives = len(y) - positives
+    if not positives or not negatives:
+        return float("nan")
+    order = np.argsort(score, kind="stable")
+    ordered = score[order]
+    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    counts = np.diff(np.r_[first, len(ordered)])
+    ranks = np.repeat(first + (counts + 1) / 2, counts)  # ranks from 1
+    u = ranks[y[order]].sum() - positives * (positives + 1) / 2
+    return float(u / (positives * negatives))
+
+
+def top(score: Floats, wanted: Bools, k: int = TOP_K) -> dict[str, float]:
+    """How much of what a customer bought is among the k categories with the highest score.
+
+    Recall is capped: divided by what k places can hold at most. The gain of a hit in place r (from 1), 1 / log2(r + 1),
+    is divided by the gain of the best order: NDCG of Järvelin and Kekäläinen (2002) with binary relevance.
+
+    Args:
+        score: customers x categories; -inf where a pair is no candidate.
+        wanted: customers x categories, what came true.
+        k: places.
+
+    Returns:
+        recall_at_k, ndcg_at_k, precision_at_k and hit_at_k, means over the customers who bought at least one; nan
+        where nobody did.
+    """
+    rows = wanted.any(axis=1)
+    if not rows.any():
+        return {f"{name}_at_{k}": float("nan") for name in ("recall", "ndcg", "precision", "hit")}
+    score, wanted = score[rows], wanted[rows]
+    # A stable sort of all columns, not a partition: it decides which of equal scores comes first.
+    best = np.argsort(-score, axis=1, kind="stable")[:, :k]
+    hits = np.take_along_axis(wanted, best, axis=1)
+    gain = 1 / np.log2(np.arange(k) + 2)
+    possible = np.minimum(wanted.sum(axis=1), k)
+    found = hits.sum(axis=1)
+    return {
+        f"recall_at_{k}": float((found / possible).mean()),
+        f"ndcg_at_{k}": float(((hits @ gain[: hits.shape[1]]) / np.cumsum(gain)[possible - 1]).mean()),
+        f"precision_at_{k}": float((found / k).mean()),
+        f"hit_at_{k}": float((found > 0).mean()),
+    }
+
+
+def logloss(y: Bools, p: Floats) -> float:
+    """Mean negative log likelihood of what happened (Good, 1952), in nats; p is kept 1e-6 away from 0 and 1."""
+    if not len(y):
+        return float("nan")
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return float(-np.log(np.where(y, p, 1 - p)).mean())
+
+
+def ece(y: Bools, p: Floats, count: int = EQUAL_COUNT_BINS) -> float:
+    """Expected calibration error: mean over the pairs of |predicted - observed rate| of their bin.
+
+    Bins hold equally many pairs: the adaptive form of Nguyen and O'Connor (2015) of the error of Naeini et al. (2015).
+
+    Args:
+        y: whether each pair came true.
+        p: likelihoods of the same pairs.
+        count: number of bins.
+    """
+    if not len(y):
+        return float("nan")
+    order = np.argsort(p, kind="stable")
+    sizes = np.full(count, len(y) // count) + (np.arange(count) < len(y) % count)
+    edges = np.r_[0, np.cumsum(sizes)]
+    excess = np.r_[0, np.cumsum(p[order] - y[order])][edges]
+    return float(np.abs(np.diff(excess)).sum() / len(y))
+
+
+def bins(y: Bools, p: Floats, count: int = EQUAL_SHARE_BINS) -> list[dict[str, float]]:
+    """Predicted beside observed purchases in bins that hold an equal share of the predicted purchases each.
+
+    With a low base rate nearly all pairs are unlikely ones, and bins of equally many pairs would say nothing about the
+    few likely ones that people act upon.
+
+    Args:
+        y: whether each pair came true.
+        p: likelihoods of the same pairs.
+        count: number of bins; those that would be empty, because one pair holds more than a share, are left out.
+
+    Returns:
+        From the least to the most likely: pairs, predicted and observed purchases and predicted_over_observed (by at
+        least one observed).
+    """
+    p = np.clip(p, 1e-9, 1 - 1e-9)
+    order = np.argsort(p, kind="stable")
+    share = np.cumsum(p[order]) / p.sum()
+    # The tolerance keeps a bin's last pair, and the last pair of all, on this side of an edge that rounding moved.
+    number = np.clip(np.ceil(share * count - 1e-11) - 1, 0, count - 1).astype(np.int64)
+    pairs = np.bincount(number, minlength=count)
+    predicted = np.bincount(number, p[order], minlength=count)
+    observed = np.bincount(number, y[order], minlength=count)
+    return [
+        {
+            "pairs": int(pairs[n]),
+            "predicted": float(predicted[n]),
+            "observed": int(observed[n]),
+            "predicted_over_observed": float(predicted[n] / max(observed[n], 1)),
+        }
+        for n in np.flatnonzero(pairs)
+    ]
+
+
+def worst(held: list[dict[str, float]]) -> float:
+    """Predicted over observed of the bin whose ratio is furthest from 1, on a logarithmic scale."""
+    ratios = [one["predicted_over_observed"] for one in held]
+    return max(ratios, key=lambda ratio: abs(np.log(ratio)), default=float("nan"))
+
+
+def calibration_slope(y: Bools, p: Floats) -> float:
+    """Slope of a logistic regression of what happened on the log odds of the likelihood (Cox, 1958).
+
+    Args:
+        y: whether each pair came true.
+        p: likelihoods of the same pairs.
+
+    Returns:
+        1 = calibrated, below 1 = too sure, above 1 = not sure enough; nan where it cannot be told: one likelihood for
+        all, or all of one outcome.
+    """
+    # What is called impossible would have an infinite pull.
+    p = np.clip(p, 1e-9, 1 - 1e-9)
+    x = np.clip(np.log(p) - np.log1p(-p), -20, 20)
+    if not y.any() or y.all() or np.ptp(x) < 1e-9:
+        return float("nan")
+    return float(logistic(np.c_[np.ones(len(x)), x], y, start=np.array([0.0, 1.0]))[1])
+
+
+def logistic(x: Floats, y: Bools, start: Floats | None = None, ridge: Floats | float = 0.0) -> Floats:
+    """Fit a logistic regression by Newton steps (iteratively reweighted least squares; Hastie et al., 4.4.1).
+
+    Args:
+        x: rows x features, with a column of ones where an intercept is wanted.
+        y: rows, whether it happened.
+        start: coefficients to start from; default: zeros.
+        ridge: penalty on the squared coefficients, one for all or one for each.
+
+    Returns:
+        The coefficients; nan where the steps do not settle (outcomes that a line separates).
+    """
+    w = np.zeros(x.shape[1]) if start is None else np.array(start, dtype=np.float64)
+    penalty = np.broadcast_to(ridge, w.shape)
+    for _ in range(50):
+        q = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
+        try:
+            step = np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x + np.diag(penalty), x.T @ (y - q) - penalty * w)
+        except np.linalg.LinAlgError:
+            break
+        w += step
+        if np.abs(step).max() < 1e-8:
+            return w
+    return np.full_like(w, np.nan)

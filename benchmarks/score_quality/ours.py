@@ -1,0 +1,207 @@
+"""The project's own score: its dbt models, run on a shop's purchases up to a cutoff."""
+
+import datetime as dt
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.score_quality.shop import Shop, candidates
+from ingestion.warehouse import FILE_FORMAT, Paths
+
+PROJECT = Path(__file__).resolve().parent.parent.parent
+SOURCE = "shop"
+
+# The one place that knows what the models are called and take.
+SELECTION = "tag:cross_sell"
+TABLE = "cross_sell.customer_opportunities"
+CUSTOMER, CATEGORY, SCORE, PROBABILITY = "customer_key", "category_key", "likelihood", "likelihood"
+# Nothing is judged fairly by its best few: 0 keeps every candidate.
+ALL_PAIRS = {"keep_per_customer": 0}
+
+
+class ModelsError(Exception):
+    """dbt failed, or did not make the table of opportunities; the message holds its last lines."""
+
+
+def score(shop: Shop, cutoff: dt.date, folder: Path) -> pa.Table:
+    """Build the models as of a cutoff.
+
+    Args:
+        shop: the shop; its level is what the models take for the category.
+        cutoff: last day that the models see.
+        folder: where the warehouse and dbt's files are written. Given again for another cutoff, dbt need not parse the
+            project again.
+
+    Returns:
+        A row per customer and category that the models score: customer_id and category as the shop has them, score and
+        probability (doubles).
+
+    Raises:
+        ModelsError: dbt failed or left no table of opportunities.
+    """
+    warehouse = Paths(folder.resolve()).warehouse
+    write_warehouse(shop, cutoff, warehouse)
+    ran = subprocess.run(
+        dbt_command(folder, dbt_vars(shop)),
+        env={**os.environ, **dbt_environment(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        last = "\n".join((ran.stdout + ran.stderr).splitlines()[-25:])
+        raise ModelsError(f"dbt build of {SELECTION} as of {cutoff} ended with code {ran.returncode}:\n{last}")
+    return _opportunities(shop, warehouse)
+
+
+def dbt_vars(shop: Shop) -> dict[str, Any]:
+    """The models' variables for a comparison: every pair is kept, days are the protocol's."""
+    return {"cross_sell": {**ALL_PAIRS, "horizon_days": shop.horizon_days, "active_days": shop.active_days}}
+
+
+def dbt_command(folder: Path, variables: Mapping[str, Any] | None = None) -> list[str]:
+    """The command that builds and tests the models; its files go to a folder, so that runs side by side never collide.
+
+    Args:
+        folder: holds the warehouse.
+        variables: dbt's; None: the project's own.
+    """
+    project = str(PROJECT / "dbt_project")
+    return [
+        str(Path(sys.executable).parent / "dbt"),
+        *("--no-use-colors", "--log-path", str(folder.resolve() / "dbt_logs")),
+        *("build", "--select", SELECTION, "--exclude-resource-type", "unit_test"),
+        *("--project-dir", project, "--profiles-dir", project, "--target-path", str(folder.resolve() / "dbt_target")),
+        *(("--vars", json.dumps(variables)) if variables else ()),
+    ]
+
+
+def dbt_environment(folder: Path) -> dict[str, str]:
+    """The environment variables that point the project at a folder's warehouse."""
+    return {"NEXT_AISLE_DATA": str(folder.resolve())}
+
+
+def write_warehouse(shop: Shop, cutoff: dt.date, path: Path) -> None:
+    """Make a warehouse with core.dim_products and core.fct_purchases in the shape of their contracts.
+
+    Args:
+        shop: its lines up to and including the cutoff are written, and all its products: with those that only
+            purchases know, in the category Unknown, as the project does it.
+        cutoff: the last day to write.
+        path: the file, replaced when it is there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for old in (path, path.with_name(path.name + ".wal")):
+        old.unlink(missing_ok=True)
+    connection = shop.connection
+    version = FILE_FORMAT["storage_compatibility_version"]
+    connection.execute(f"attach '{path}' as warehouse (storage_version '{version}')")
+    try:
+        connection.execute("create schema warehouse.core")
+        connection.execute(_DIM_PRODUCTS)
+        connection.execute(_FCT_PURCHASES.format(cutoff=cutoff))
+    finally:
+        connection.execute("detach warehouse")
+
+
+_DIM_PRODUCTS = f"""
+create table warehouse.core.dim_products as
+with known as (
+    select product_id, cast(category as varchar) as category, is_merchandise, false as is_inferred from products
+    union all
+    select distinct product_id, null, true, true
+    from lines anti join products using (product_id)
+    where product_id is not null
+)
+select
+    '{SOURCE}:' || product_id as product_key,
+    '{SOURCE}' as source_name,
+    product_id,
+    cast(null as varchar) as product_name,
+    cast(null as varchar) as department,
+    '{SOURCE}:' || coalesce(category, 'Unknown') as category_key,
+    coalesce(category, 'Unknown') as category_name,
+    cast(null as varchar) as product_type,
+    cast(null as varchar) as brand,
+    cast(null as varchar) as manufacturer_id,
+    cast(null as varchar) as package_size,
+    is_merchandise,
+    is_inferred
+from known
+"""
+
+_FCT_PURCHASES = f"""
+create table warehouse.core.fct_purchases as
+select
+    '{SOURCE}:' || coalesce(basket_id, '') || ':' || product_id || ':' || row_number() over () as purchase_line_key,
+    '{SOURCE}:' || basket_id as basket_key,
+    '{SOURCE}:' || customer_id as customer_key,
+    product_key,
+    category_key,
+    '{SOURCE}' as source_name,
+    cast(null as varchar) as store_id,
+    purchased_at,
+    cast(purchased_at as date) as purchase_date,
+    cast(quantity as decimal(18, 3)) as quantity,
+    cast(amount as decimal(18, 2)) as amount,
+    cast(0 as decimal(18, 2)) as discount_amount,
+    is_merchandise
+from lines join warehouse.core.dim_products using (product_id)
+where cast(purchased_at as date) <= date '{{cutoff}}'
+"""
+
+
+def _opportunities(shop: Shop, warehouse: Path) -> pa.Table:
+    connection = shop.connection
+    connection.execute(f"attach '{warehouse}' as warehouse (read_only)")
+    try:
+        return connection.sql(
+            f"""select customers.customer_id, categories.name as category,
+                cast(found.{SCORE} as double) as score, cast(found.{PROBABILITY} as double) as probability
+            from warehouse.{TABLE} as found
+            join customers on found.{CUSTOMER} = '{SOURCE}:' || customers.customer_id
+            join categories on found.{CATEGORY} = '{SOURCE}:' || categories.name
+            order by customers.customer, categories.category"""
+        ).to_arrow_table()
+    except duckdb.CatalogException as error:
+        raise ModelsError(
+            f"dbt made no {TABLE}: is a model with the tag {SELECTION.removeprefix('tag:')} there? "
+            "--no-ours compares without our models."
+        ) from error
+    finally:
+        connection.execute("detach warehouse")
+
+
+def candidates_only(shop: Shop, cutoff: dt.date, table: pa.Table) -> pa.Table:
+    """Keep the pairs that are judged at a cutoff."""
+    connection = shop.connection
+    connection.register("scored", table)
+    candidates(shop, cutoff).create_view("judged", replace=True)
+    try:
+        return connection.sql(
+            """select scored.*
+            from scored
+            join customers using (customer_id)
+            join categories on scored.category = categories.name
+            semi join judged on customers.customer = judged.customer and categories.category = judged.category
+            order by customers.customer, categories.category"""
+        ).to_arrow_table()
+    finally:
+        connection.execute("drop view judged")
+        connection.unregister("scored")
+
+
+def save(table: pa.Table, path: Path) -> None:
+    """Write a table as Parquet under another name first: no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".tmp")
+    pq.write_table(table, unfinished, compression="zstd")
+    unfinished.replace(path)

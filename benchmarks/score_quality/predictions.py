@@ -1,0 +1,153 @@
+"""A method's scores of the candidate pairs, and scores that were made elsewhere."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.score_quality.metrics import Floats
+from benchmarks.score_quality.shop import Shop, ShopError
+from benchmarks.score_quality.windows import Window
+
+# A pair without a score ranks last, and counts as impossible.
+NO_SCORE = -1e9
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a method says at one cutoff.
+
+    Attributes:
+        score: active customers x categories, higher is likelier.
+        probability: the same as likelihoods in [0, 1]; None where the method has none.
+        note: what was chosen or left out, for the results.
+    """
+
+    score: Floats
+    probability: Floats | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class PredictionsFile:
+    """Scores made elsewhere, in a Parquet or CSV file.
+
+    Attributes:
+        path: where it is.
+        columns: its columns.
+        cutoffs: those it has scores for, newest first; empty where it has no column cutoff.
+    """
+
+    path: Path
+    columns: frozenset[str] = field(default_factory=frozenset)
+    cutoffs: tuple[dt.date, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called in tables."""
+        return self.path.stem
+
+
+def open_file(path: Path) -> PredictionsFile:
+    """Look into a file of predictions.
+
+    Raises:
+        ShopError: it is missing, cannot be read, or lacks a column.
+    """
+    if not path.is_file():
+        raise ShopError(f"{path} is missing: --predictions-in names a Parquet or CSV file")
+    source = _source(path)
+    try:
+        with duckdb.connect() as connection:
+            columns = {row[0] for row in connection.execute(f"describe from {source}").fetchall()}
+            missing = {"customer_id", "category", "score"} - columns
+            if missing:
+                raise ShopError(
+                    f"{path} has no column {', '.join(sorted(missing))}. Needed: customer_id, category, score, and "
+                    "cutoff where it holds several; probability where the score is a likelihood."
+                )
+            cutoffs = ()
+            if "cutoff" in columns:
+                days = connection.execute(f"select distinct cast(cutoff as date) from {source} order by 1 desc")
+                cutoffs = tuple(row[0] for row in days.fetchall())
+    except duckdb.Error as error:
+        raise ShopError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    return PredictionsFile(path, frozenset(columns), cutoffs)
+
+
+def from_file(shop: Shop, cutoff: dt.date, window: Window, file: PredictionsFile) -> Prediction:
+    """Read the scores of one cutoff.
+
+    Args:
+        shop: the shop they are of.
+        cutoff: which rows to read; all where the file has no column cutoff.
+        window: the pairs that are judged at that cutoff.
+        file: from `open_file`.
+
+    Raises:
+        ShopError: there are none, or a pair is there twice, or a value is no number or no likelihood.
+    """
+    rows = f"(select * from {_source(file.path)})"
+    if "cutoff" in file.columns:
+        if cutoff not in file.cutoffs:
+            there = ", ".join(map(str, file.cutoffs))
+            raise ShopError(f"{file.path} has no predictions for {cutoff}; there are {there}.")
+        rows = f"(select * from {_source(file.path)} where cast(cutoff as date) = date '{cutoff}')"
+    return _placed(shop, window, rows, "probability" in file.columns, str(file.path))
+
+
+def from_table(shop: Shop, window: Window, table: pa.Table) -> Prediction:
+    """Put a table's scores (customer_id, category, score, probability) at their places.
+
+    Raises:
+        ShopError: see `from_file`.
+    """
+    shop.connection.register("predicted", table)
+    try:
+        return _placed(shop, window, "predicted", True, "the predictions")
+    finally:
+        shop.connection.unregister("predicted")
+
+
+def _placed(shop: Shop, window: Window, rows: str, has_probability: bool, name: str) -> Prediction:
+    # Compared as text: a file may hold 7 where the shop says '7'.
+    columns = shop.connection.execute(
+        f"""select customers.customer, categories.category, cast(given.score as double) as score,
+            {"cast(given.probability as double)" if has_probability else "0.0::double"} as probability
+        from {rows} as given
+        left join customers on cast(given.customer_id as varchar) = cast(customers.customer_id as varchar)
+        left join categories on cast(given.category as varchar) = cast(categories.name as varchar)"""
+    ).fetchnumpy()
+    customer, category = np.ma.filled(columns["customer"], -1), np.ma.filled(columns["category"], -1)
+    score = np.ma.filled(columns["score"], np.nan)
+    probability = np.ma.filled(columns["probability"], np.nan)
+    if not np.isfinite(score).all():
+        raise ShopError(f"{name}: {(~np.isfinite(score)).sum():,} scores are no numbers. Leave such pairs out.")
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ShopError(f"{name}: a probability is missing or not in [0, 1].")
+    place = np.full(window.owned.shape[0] + 1, -1)  # the last place is that of unknown customers, number -1
+    place[window.customers] = np.arange(len(window.customers))
+    row = place[customer]
+    known = (row >= 0) & (category >= 0)
+    row, category = row[known], category[known]
+    judged = window.candidates[row, category]
+    row, category = row[judged], category[judged]
+    size = window.candidates.shape
+    if len(np.unique(row.astype(np.int64) * size[1] + category)) < len(row):
+        raise ShopError(f"{name}: a customer and category are there more than once. Keep one score of each pair.")
+    scores, probabilities = np.full(size, NO_SCORE), np.zeros(size)
+    scores[row, category] = score[known][judged]
+    probabilities[row, category] = probability[known][judged]
+    missing = int(window.candidates.sum()) - len(row)
+    if not len(row):
+        raise ShopError(f"{name}: none of its customers and categories is a pair that is judged.")
+    note = f"{missing:,} pairs without a score" if missing else ""
+    return Prediction(scores, probabilities if has_probability else None, note)
+
+
+def _source(path: Path) -> str:
+    text = "'" + str(path).replace("'", "''") + "'"
+    return f"read_csv({text})" if path.suffix == ".csv" else f"read_parquet({text})"

@@ -1,0 +1,124 @@
+"""A shop's purchases as arrays: who owned what at a day, who was active, and what they bought next."""
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.score_quality.shop import Shop
+
+EPOCH = dt.date(1970, 1, 1)
+
+Numbers: TypeAlias = NDArray[np.int32]
+Bools: TypeAlias = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The candidate pairs of one day.
+
+    Attributes:
+        day: the last day that counts as past.
+        customers: numbers of the active customers, ascending.
+        owned: all customers x categories, bought up to and including the day.
+        candidates: active customers x categories, not bought up to then.
+        bought: active customers x categories, bought within the horizon after the day.
+    """
+
+    day: int
+    customers: Numbers
+    owned: Bools
+    candidates: Bools
+    bought: Bools
+
+    @cached_property
+    def owned_by_active(self) -> Bools:
+        """The rows of `owned` that the active customers are in."""
+        return self.owned[self.customers]
+
+    @cached_property
+    def adopted(self) -> Bools:
+        """Candidates that came true."""
+        return self.candidates & self.bought
+
+
+@dataclass(frozen=True)
+class Purchases:
+    """Days on which customers bought in categories, as columns of equal length; days are counted from 1970-01-01."""
+
+    customer: Numbers
+    category: Numbers
+    day: Numbers
+    basket_customer: Numbers
+    basket_day: Numbers
+    baskets: Numbers
+    customers: int
+    categories: int
+    horizon_days: int
+    active_days: int
+
+    def until(self, day: int) -> "Purchases":
+        """Forget everything after a day: what a method may see."""
+        kept, held = self.day <= day, self.basket_day <= day
+        return Purchases(
+            self.customer[kept],
+            self.category[kept],
+            self.day[kept],
+            self.basket_customer[held],
+            self.basket_day[held],
+            self.baskets[held],
+            self.customers,
+            self.categories,
+            self.horizon_days,
+            self.active_days,
+        )
+
+    def pairs(self, after: int, until: int) -> Bools:
+        """Customers x categories: bought after one day, up to and including another."""
+        found = np.zeros((self.customers, self.categories), dtype=bool)
+        kept = (self.day > after) & (self.day <= until)
+        found[self.customer[kept], self.category[kept]] = True
+        return found
+
+    def window(self, day: int) -> Window:
+        """The candidate pairs of a day, with what was bought next as far as it is known."""
+        active = np.unique(self.customer[(self.day > day - self.active_days) & (self.day <= day)])
+        owned = self.pairs(np.iinfo(np.int32).min, day)
+        bought = self.pairs(day, day + self.horizon_days)[active]
+        return Window(day, active, owned, ~owned[active], bought)
+
+
+def purchases(shop: Shop) -> Purchases:
+    """Fetch a shop's purchases, those after any cutoff too."""
+    days = shop.connection.execute(f"select customer, category, day - date '{EPOCH}' as day from days").fetchnumpy()
+    baskets = shop.connection.execute(
+        f"select customer, day - date '{EPOCH}' as day, baskets from baskets"
+    ).fetchnumpy()
+    counts = shop.connection.execute(
+        "select (select count(*) from customers), (select count(*) from categories)"
+    ).fetchone()
+    assert counts is not None
+    return Purchases(
+        _numbers(days["customer"]),
+        _numbers(days["category"]),
+        _numbers(days["day"]),
+        _numbers(baskets["customer"]),
+        _numbers(baskets["day"]),
+        _numbers(baskets["baskets"]),
+        counts[0],
+        counts[1],
+        shop.horizon_days,
+        shop.active_days,
+    )
+
+
+def number_of(day: dt.date) -> int:
+    """A date as `Purchases` counts it."""
+    return (day - EPOCH).days
+
+
+def _numbers(values: Any) -> Numbers:
+    return np.asarray(values, dtype=np.int32)
