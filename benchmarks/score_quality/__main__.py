@@ -17,7 +17,17 @@ from benchmarks.score_quality.shop import Shop, ShopError
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 OUR_NAME = "ours"
-METHODS = (OUR_NAME, "popularity", "knn_all", "knn_50")
+METHODS = (
+    OUR_NAME,
+    "popularity",
+    "adoption_rate",
+    "knn_all",
+    "knn_50",
+    "als",
+    "ease",
+    "lightgbm",
+    "stacked",
+)
 # Beside predictions that are given, those that take no time.
 QUICK = ("popularity", "knn_50")
 PACKAGES = ("duckdb", "dbt-core", "numpy", "scipy", "implicit", "lightgbm")
