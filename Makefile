@@ -13,10 +13,10 @@ export
 endif
 export UV_PYTHON_DOWNLOADS ?= automatic
 
-.PHONY: help setup run test lint lint-sql ui query bench clean
+.PHONY: help setup run test lint lint-sql ui query bench score-eval clean
 
 help: ## list the commands
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 .tools/bin/uv:
 	@echo "installing uv into .tools/ (it was not found on this machine)"
@@ -56,6 +56,9 @@ query: setup ## ask the published copy in SQL
 
 bench: setup ## speed and memory against plain DuckDB, in one run
 	@$(UV) run --no-sync python -m benchmarks.main_job
+
+score-eval: setup ## the cross-sell score of the sample as of 2017-12-03, to judge it
+	@$(UV) run --no-sync python -m benchmarks.score_quality --cutoff 2017-12-03 --predictions data/score_eval/predictions.parquet
 
 clean: ## remove data/ and what was built (asks first)
 	@read -p "remove data/, with the warehouse, the landed files and the published copy? [y/N] " answer && [ "$$answer" = y ]

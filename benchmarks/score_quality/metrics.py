@@ -200,6 +200,8 @@ def calibration_slope(y: Bools, p: Floats) -> float:
 def logistic(x: Floats, y: Bools, start: Floats | None = None, ridge: Floats | float = 0.0) -> Floats:
     """Fit a logistic regression by Newton steps (iteratively reweighted least squares; Hastie et al., 4.4.1).
 
+    A step that does not lower the loss is halved: from a start that is far too sure, whole steps run away.
+
     Args:
         x: rows x features, with a column of ones where an intercept is wanted.
         y: rows, whether it happened.
@@ -211,13 +213,22 @@ def logistic(x: Floats, y: Bools, start: Floats | None = None, ridge: Floats | f
     """
     w = np.zeros(x.shape[1]) if start is None else np.array(start, dtype=np.float64)
     penalty = np.broadcast_to(ridge, w.shape)
+    sign = np.where(y, -1.0, 1.0)
+
+    def loss(w: Floats) -> float:
+        return float(np.logaddexp(0, sign * (x @ w)).sum() + (penalty * w * w).sum() / 2)
+
+    now = loss(w)
     for _ in range(50):
         q = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
         try:
             step = np.linalg.solve((x * (q * (1 - q))[:, None]).T @ x + np.diag(penalty), x.T @ (y - q) - penalty * w)
         except np.linalg.LinAlgError:
             break
-        w += step
-        if np.abs(step).max() < 1e-8:
+        # The rounding error of a sum of many losses must not pass for a loss that grew.
+        while (then := loss(w + step)) > now + 1e-9 * abs(now) and np.abs(step).max() > 1e-8:
+            step /= 2
+        w, now = w + step, then
+        if np.abs(step).max() < 1e-6:
             return w
     return np.full_like(w, np.nan)

@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.score_quality.shop import Shop, candidates
+from benchmarks.score_quality.shop import Shop, candidates, quoted
 from ingestion.warehouse import FILE_FORMAT, Paths
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
+DBT_PROJECT = Path(__file__).resolve().parent.parent.parent / "dbt_project"
 SOURCE = "shop"
 
 # The one place that knows what the models are called and take.
@@ -25,6 +25,7 @@ TABLE = "cross_sell.customer_opportunities"
 CUSTOMER, CATEGORY, SCORE, PROBABILITY = "customer_key", "category_key", "likelihood", "likelihood"
 # Nothing is judged fairly by its best few: 0 keeps every candidate.
 ALL_PAIRS = {"keep_per_customer": 0}
+TARGET = "dbt_target"
 
 
 class ModelsError(Exception):
@@ -74,12 +75,12 @@ def dbt_command(folder: Path, variables: Mapping[str, Any] | None = None) -> lis
         folder: holds the warehouse.
         variables: dbt's; None: the project's own.
     """
-    project = str(PROJECT / "dbt_project")
+    project = str(DBT_PROJECT)
     return [
         str(Path(sys.executable).parent / "dbt"),
         *("--no-use-colors", "--log-path", str(folder.resolve() / "dbt_logs")),
         *("build", "--select", SELECTION, "--exclude-resource-type", "unit_test"),
-        *("--project-dir", project, "--profiles-dir", project, "--target-path", str(folder.resolve() / "dbt_target")),
+        *("--project-dir", project, "--profiles-dir", project, "--target-path", str(folder.resolve() / TARGET)),
         *(("--vars", json.dumps(variables)) if variables else ()),
     ]
 
@@ -103,7 +104,7 @@ def write_warehouse(shop: Shop, cutoff: dt.date, path: Path) -> None:
         old.unlink(missing_ok=True)
     connection = shop.connection
     version = FILE_FORMAT["storage_compatibility_version"]
-    connection.execute(f"attach '{path}' as warehouse (storage_version '{version}')")
+    connection.execute(f"attach {quoted(path)} as warehouse (storage_version '{version}')")
     try:
         connection.execute("create schema warehouse.core")
         connection.execute(_DIM_PRODUCTS)
@@ -161,8 +162,9 @@ where cast(purchased_at as date) <= date '{{cutoff}}'
 
 def _opportunities(shop: Shop, warehouse: Path) -> pa.Table:
     connection = shop.connection
-    connection.execute(f"attach '{warehouse}' as warehouse (read_only)")
+    connection.execute(f"attach {quoted(warehouse)} as warehouse (read_only)")
     try:
+        need_opportunities(connection, "warehouse.")
         return connection.sql(
             f"""select customers.customer_id, categories.name as category,
                 cast(found.{SCORE} as double) as score, cast(found.{PROBABILITY} as double) as probability
@@ -171,13 +173,22 @@ def _opportunities(shop: Shop, warehouse: Path) -> pa.Table:
             join categories on found.{CATEGORY} = '{SOURCE}:' || categories.name
             order by customers.customer, categories.category"""
         ).to_arrow_table()
-    except duckdb.CatalogException as error:
-        raise ModelsError(
-            f"dbt made no {TABLE}: is a model with the tag {SELECTION.removeprefix('tag:')} there? "
-            "--no-ours compares without our models."
-        ) from error
     finally:
         connection.execute("detach warehouse")
+
+
+def need_opportunities(connection: duckdb.DuckDBPyConnection, catalog: str = "") -> None:
+    """Make sure that dbt made the table: where no model has the tag, it builds nothing and is content.
+
+    Raises:
+        ModelsError: there is no such table.
+    """
+    try:
+        connection.execute(f"select 1 from {catalog}{TABLE} limit 0")
+    except duckdb.CatalogException as error:
+        raise ModelsError(
+            f"dbt made no {TABLE}: is a model of {SELECTION} there? --no-ours goes without it."
+        ) from error
 
 
 def candidates_only(shop: Shop, cutoff: dt.date, table: pa.Table) -> pa.Table:

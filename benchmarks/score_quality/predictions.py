@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.score_quality.metrics import Floats
-from benchmarks.score_quality.shop import Shop, ShopError
+from benchmarks.score_quality.shop import Shop, ShopError, quoted
 from benchmarks.score_quality.windows import Window
 
 # A pair without a score ranks last, and counts as impossible.
@@ -149,5 +149,4 @@ def _placed(shop: Shop, window: Window, rows: str, has_probability: bool, name: 
 
 
 def _source(path: Path) -> str:
-    text = "'" + str(path).replace("'", "''") + "'"
-    return f"read_csv({text})" if path.suffix == ".csv" else f"read_parquet({text})"
+    return f"{'read_csv' if path.suffix == '.csv' else 'read_parquet'}({quoted(path)})"

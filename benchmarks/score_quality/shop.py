@@ -98,16 +98,13 @@ class Shop:
             )
 
 
-def sample(
-    level: str | None = None, horizon_days: int = HORIZON_DAYS, active_days: int = ACTIVE_DAYS, copies: str = ""
-) -> Shop:
+def sample(level: str | None = None, horizon_days: int = HORIZON_DAYS, active_days: int = ACTIVE_DAYS) -> Shop:
     """Open The Complete Journey as its package carries it, with the dates of 2017.
 
     Args:
         level: a column of its products; default: product_category.
         horizon_days: see `Shop`.
         active_days: see `Shop`.
-        copies: SQL over the columns of `lines` that replaces those lines, to make a larger shop of it.
 
     Raises:
         ShopError: the package is not installed, or it has no such level.
@@ -120,17 +117,17 @@ def sample(
         )
     folder = Path(package.origin).parent / "data"
     connection = _connect()
-    products = _text(str(folder / "products.parquet"))
+    products = quoted(folder / "products.parquet")
     level = _level(connection, folder / "products.parquet", level or SAMPLE_LEVEL)
     connection.execute(
         f"""create view given as
         select household_id as customer_id, basket_id, product_id, transaction_timestamp as purchased_at, quantity,
                sales_value as amount
-        from {_text(str(folder / "transactions.parquet"))}"""
+        from {quoted(folder / "transactions.parquet")}"""
     )
-    left_out = ", ".join(map(_text, SAMPLE_LEFT_OUT))
+    left_out = ", ".join(map(quoted, SAMPLE_LEFT_OUT))
     _products_view(connection, products, level, f"coalesce(department not in ({left_out}), false)")
-    return _shop("the sample shop", level, connection, horizon_days, active_days, SAMPLE_CUTOFFS, copies)
+    return _shop("the sample shop", level, connection, horizon_days, active_days, SAMPLE_CUTOFFS)
 
 
 def read(folder: Path, level: str | None, horizon_days: int = HORIZON_DAYS, active_days: int = ACTIVE_DAYS) -> Shop:
@@ -166,13 +163,13 @@ def read(folder: Path, level: str | None, horizon_days: int = HORIZON_DAYS, acti
     if "product_id" not in _columns(connection, products):
         raise ShopError(f"{products} has no column product_id, which purchases.parquet refers to. Add it.")
     level = _level(connection, products, level)
-    source = _text(str(products))
+    source = quoted(products)
     repeated = connection.execute(
         f"select product_id, count(*) from {source} group by all having count(*) > 1 order by all limit 1"
     ).fetchone()
     if repeated:
         raise ShopError(f"{products}: product_id {repeated[0]} is there {repeated[1]} times. Keep one row per product.")
-    connection.execute(f"create view given as select {', '.join(PURCHASES)} from {_text(str(purchases))}")
+    connection.execute(f"create view given as select {', '.join(PURCHASES)} from {quoted(purchases)}")
     _products_view(connection, source, level, "true")
     return _shop(str(folder), level, connection, horizon_days, active_days, None)
 
@@ -187,7 +184,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
     try:
-        rows = connection.execute(f"describe select * from read_parquet({_text(str(path))})").fetchall()
+        rows = connection.execute(f"describe select * from read_parquet({quoted(path)})").fetchall()
     except duckdb.Error as error:
         raise ShopError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     return {row[0]: row[1] for row in rows}
@@ -219,17 +216,13 @@ def _shop(
     horizon_days: int,
     active_days: int,
     cutoffs: tuple[dt.date, ...] | None,
-    copies: str = "",
 ) -> Shop:
     connection.execute(
-        f"""create view lines as
-        with lines as (
-            select customer_id, cast(basket_id as varchar) as basket_id, cast(product_id as varchar) as product_id,
-                   cast(purchased_at as timestamp) as purchased_at, quantity, amount
-            from given
-            where quantity > 0 and amount > 0 and customer_id is not null and purchased_at is not null
-        )
-        {copies or "select * from lines"}"""
+        """create view lines as
+        select customer_id, cast(basket_id as varchar) as basket_id, cast(product_id as varchar) as product_id,
+               cast(purchased_at as timestamp) as purchased_at, quantity, amount
+        from given
+        where quantity > 0 and amount > 0 and customer_id is not null and purchased_at is not null"""
     )
     connection.execute(
         """create table bought as
@@ -323,5 +316,6 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
     return row
 
 
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+def quoted(value: object) -> str:
+    """A text in SQL."""
+    return "'" + str(value).replace("'", "''") + "'"

@@ -1,0 +1,224 @@
+"""How the cross-sell score's models grow with the shop: seconds and memory at 1, 10 and 40 times its customers.
+
+`python -m benchmarks.score_scale` copies the sample's customers, each copy with numbers of its own, its baskets moved
+by a few days, a tenth of its lines dropped and a tenth of its products exchanged for others of the shop, so that no two
+customers are alike. The marts that the models read are written directly; what is measured is `dbt build` of the
+models and their tests, as a program of its own.
+"""
+
+import argparse
+import datetime as dt
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.main_job import machine
+from benchmarks.processes import FailedError, run
+from benchmarks.score_quality import ours, shop
+from benchmarks.score_quality.shop import Shop, ShopError
+from ingestion.warehouse import Paths
+
+# Of the lines of a copy, by a hash of basket and product: those dropped, and those with another product.
+DROPPED_PERCENT = 10
+EXCHANGED_PERCENT = 10
+# Products to exchange for come from so many lines, so that what sells well is exchanged for most.
+DRAWN_LINES = 10_000
+MOVED_DAYS = 3
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What the models took at one size.
+
+    Attributes:
+        scale: times the sample's customers.
+        lines: purchase lines.
+        customers: customers with a purchase.
+        pairs: active customers x categories never bought: what there is to score.
+        seconds: wall time of `dbt build`, with its start.
+        model_seconds: of that, running models and tests, as dbt reports it.
+        peak_mib: memory of all its processes at its highest.
+    """
+
+    scale: int
+    lines: int
+    customers: int
+    pairs: int
+    seconds: float
+    model_seconds: float
+    peak_mib: float
+
+
+def multiply(here: Shop, scale: int) -> None:
+    """Replace a shop's lines by those of so many times as many customers; the first copy is the shop itself.
+
+    Args:
+        here: its view `lines` is replaced; its tables `customers`, `categories` and `days` stay those of one copy.
+        scale: number of copies, at least 1.
+    """
+    connection = here.connection
+    connection.execute("alter view lines rename to lines_of_one")
+    # Chosen by hash, not by chance: the same shop in every run.
+    connection.execute(
+        f"""create table drawn as
+        select row_number() over (order by hash(basket_id, product_id), basket_id, product_id) - 1 as number, product_id
+        from lines_of_one qualify number < {DRAWN_LINES}"""
+    )
+    drawn = len(connection.table("drawn"))
+    connection.execute(
+        f"""create view lines as
+        with copies as (
+            select lines_of_one.*, copy.range as copy,
+                   hash(basket_id, product_id, copy.range) as chance,
+                   cast(hash(basket_id, copy.range) % {2 * MOVED_DAYS + 1} as integer) - {MOVED_DAYS} as days
+            from lines_of_one cross join range({scale}) as copy
+        )
+        select
+            copies.customer_id || '-' || copies.copy as customer_id,
+            copies.basket_id || '-' || copies.copy as basket_id,
+            coalesce(drawn.product_id, copies.product_id) as product_id,
+            copies.purchased_at + if(copies.copy = 0, 0, copies.days) * interval 1 day as purchased_at,
+            copies.quantity,
+            copies.amount
+        from copies
+        left join drawn
+            on copies.copy > 0
+            and copies.chance % 100 between {DROPPED_PERCENT} and {DROPPED_PERCENT + EXCHANGED_PERCENT - 1}
+            and copies.chance // 100 % {drawn} = drawn.number
+        where copies.copy = 0 or copies.chance % 100 >= {DROPPED_PERCENT}"""
+    )
+
+
+def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
+    """Write the marts of a larger shop, then build the models once.
+
+    Args:
+        scale: times the sample's customers.
+        folder: an empty folder on a local disk with a few gigabytes.
+        all_pairs: keep every candidate pair, as judging the score does, instead of each customer's best few.
+
+    Raises:
+        ShopError: the sample is not installed.
+        FailedError: dbt failed.
+        ModelsError: dbt made no table of opportunities.
+    """
+    here = shop.sample()
+    multiply(here, scale)
+    warehouse = Paths(folder).warehouse
+    ours.write_warehouse(here, here.newest_day, warehouse)
+    variables = ours.dbt_vars(here) if all_pairs else None
+    here.connection.close()
+    lines, customers, pairs = _size(warehouse)
+    command = ours.dbt_command(folder, variables)
+    measured = run(command, ours.dbt_environment(folder), folder)
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        ours.need_opportunities(connection)
+    results = json.loads((folder / ours.TARGET / "run_results.json").read_text(encoding="utf-8"))["results"]
+    model_seconds = sum(one["execution_time"] for one in results)
+    return Figure(scale, lines, customers, pairs, measured.seconds, model_seconds, measured.peak_mib)
+
+
+def _size(warehouse: Path) -> tuple[int, int, int]:
+    """Lines, customers and candidate pairs, by the protocol of the comparison."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        row = connection.execute(
+            f"""with bought as (
+                select customer_key, category_key, max(purchase_date) as newest
+                from core.fct_purchases
+                where is_merchandise and category_key <> '{ours.SOURCE}:Unknown'
+                group by all
+            ),
+            active as (
+                select customer_key, count(*) as categories
+                from bought
+                group by all
+                having max(newest) > (select max(newest) from bought) - {shop.ACTIVE_DAYS}
+            )
+            select
+                (select count(*) from core.fct_purchases),
+                (select count(distinct customer_key) from bought),
+                (select sum((select count(distinct category_key) from bought) - categories) from active)"""
+        ).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+def _table(figures: list[Figure], all_pairs: bool) -> Table:
+    table = Table(
+        title="The score's models, " + ("every pair kept" if all_pairs else "each customer's best pairs kept"),
+        title_justify="left",
+        caption="Growth: seconds of models and tests against the first line, and the same for each pair (1 = linear).",
+        caption_justify="left",
+    )
+    for heading in ("scale", "lines", "customers", "million pairs", "seconds", "models and tests s"):
+        table.add_column(heading, justify="right")
+    for heading in ("s per million pairs", "growth", "per pair", "peak MiB"):
+        table.add_column(heading, justify="right")
+    first = figures[0]
+    for one in figures:
+        growth = one.model_seconds / first.model_seconds
+        table.add_row(
+            f"{one.scale}x",
+            f"{one.lines:,}",
+            f"{one.customers:,}",
+            f"{one.pairs / 1e6:.2f}",
+            f"{one.seconds:.1f}",
+            f"{one.model_seconds:.1f}",
+            f"{one.model_seconds / one.pairs * 1e6:.2f}",
+            f"{growth:.1f}",
+            f"{growth * first.pairs / one.pairs:.2f}",
+            f"{one.peak_mib:,.0f}",
+        )
+    return table
+
+
+def _scale(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of copies; write 1 or more")
+    return int(text)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print.
+
+    Returns:
+        The exit code: 0, or 2 when a build failed.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.score_scale",
+        description="Measure the cross-sell score's models on the sample shop with so many times as many customers.",
+        epilog="At 40x the shop has 54 million lines: allow some minutes and a few gigabytes of disk.",
+    )
+    parser.add_argument("--scale", type=_scale, nargs="+", default=[1, 10, 40], help="default: 1 10 40")
+    parser.add_argument("--all-pairs", action="store_true", help="keep every pair instead of each customer's best few")
+    parser.add_argument("--data", type=Path, help="existing folder for the temporary files (default: the system's)")
+    chosen = parser.parse_args(arguments)
+    say = Console(stderr=True, highlight=False, soft_wrap=True)
+    # The table needs 120 columns; where there is no terminal, rich would take it to be 80 wide.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    figures = []
+    try:
+        for scale in chosen.scale:
+            started = time.perf_counter()
+            with tempfile.TemporaryDirectory(prefix="next-aisle-scale-", dir=chosen.data) as folder:
+                figure = measure(scale, Path(folder).resolve(), chosen.all_pairs)
+            took = dt.timedelta(seconds=round(time.perf_counter() - started))
+            say.print(f"{scale}x  {figure.pairs:,} pairs  {figure.seconds:.1f} s  (with making the shop {took})")
+            figures.append(figure)
+    except (ShopError, FailedError, ours.ModelsError) as error:
+        say.print(f"error: {error}", markup=False)
+        return 2
+    console.print(machine(), soft_wrap=True)
+    console.print(_table(figures, chosen.all_pairs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""Our models on a shop's past: what they are given, and how their scores come back."""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from benchmarks import score_scale
+from benchmarks.score_quality import __main__ as command
+from benchmarks.score_quality import ours, shop
+from ingestion.warehouse import PROJECT_DIR
+from tests.benchmarks.conftest import START, Files
+
+CUTOFF = START + dt.timedelta(days=40)
+TYPES = {
+    "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMP",
+    "decimal(18,3)": "DECIMAL(18,3)",
+    "decimal(18,2)": "DECIMAL(18,2)",
+}
+
+StubModels = Callable[..., Path]
+
+
+@pytest.mark.parametrize("table", ["dim_products", "fct_purchases"])
+def test_the_marts_have_the_shape_of_their_contracts(small_shop: Files, tmp_path: Path, table: str) -> None:
+    ours.write_warehouse(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "warehouse.duckdb")
+    contract = PROJECT_DIR / "dbt_project" / "models" / "marts" / "core" / f"{table}.yml"
+    columns = yaml.safe_load(contract.read_text(encoding="utf-8"))["models"][0]["columns"]
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        described = connection.execute(f"describe core.{table}").fetchall()
+    assert [(row[0], row[1]) for row in described] == [(one["name"], TYPES[one["data_type"]]) for one in columns]
+
+
+def test_the_models_see_nothing_after_the_cutoff(small_shop: Files, tmp_path: Path) -> None:
+    ours.write_warehouse(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "warehouse.duckdb")
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        lines = connection.execute(
+            "select customer_key, category_key, purchase_date - date '2024-01-01' from core.fct_purchases order by all"
+        ).fetchall()
+        products = connection.execute(
+            "select product_key, category_name, is_inferred from core.dim_products"
+        ).fetchall()
+    assert lines == [
+        ("shop:1", "shop:Unknown", 35),
+        ("shop:1", "shop:bread", 0),
+        ("shop:1", "shop:milk", 30),
+        ("shop:2", "shop:bread", 20),
+        ("shop:3", "shop:Unknown", 35),
+        ("shop:3", "shop:Unknown", 37),
+        ("shop:3", "shop:milk", 10),
+    ]
+    assert ("shop:13", "Unknown", False) in products
+    assert ("shop:99", "Unknown", True) in products
+
+
+def test_petrol_is_no_merchandise() -> None:
+    try:
+        sample = shop.sample("department")
+    except shop.ShopError as error:
+        pytest.skip(str(error))
+    left_out = sample.connection.execute("select distinct category from products where not is_merchandise").fetchall()
+    assert {"FUEL", "MISCELLANEOUS"} <= {row[0] for row in left_out}
+    judged = sample.connection.execute("select name from categories").fetchall()
+    assert not {"FUEL", "MISCELLANEOUS"} & {row[0] for row in judged}
+
+
+def test_scores_come_back_as_the_shop_calls_customers_and_categories(
+    small_shop: Files, tmp_path: Path, stub_models: StubModels
+) -> None:
+    stub_models()
+    target = tmp_path / "out" / "predictions.parquet"
+    asked = ["--shop", str(small_shop.folder), "--level", "category", "--active-days", "30"]
+    assert command.main([*asked, "--cutoff", str(CUTOFF), "--predictions", str(target)]) == 0
+    assert pq.read_table(target).to_pylist() == [
+        {"customer_id": 1, "category": "wine", "score": 0.25, "probability": 0.25},
+        {"customer_id": 2, "category": "milk", "score": 0.125, "probability": 0.125},
+        {"customer_id": 2, "category": "wine", "score": 0.25, "probability": 0.25},
+    ]
+
+
+def test_models_that_are_not_there_are_said_in_a_line(
+    small_shop: Files, tmp_path: Path, stub_models: StubModels
+) -> None:
+    stub_models("select 1 as one")
+    with pytest.raises(ours.ModelsError, match=r"dbt made no cross_sell\.customer_opportunities"):
+        ours.score(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "work")
+
+
+def test_a_model_that_fails_is_shown(small_shop: Files, tmp_path: Path, stub_models: StubModels) -> None:
+    stub_models("{{ config(tags=['cross_sell']) }} select no_such_column from core.fct_purchases")
+    with pytest.raises(ours.ModelsError, match="no_such_column"):
+        ours.score(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "work")
+
+
+def test_a_larger_shop_is_the_shop_itself_and_copies_that_differ(small_shop: Files) -> None:
+    here = shop.read(small_shop.folder, "category")
+    before = here.connection.execute("select product_id, purchased_at from lines order by all").fetchall()
+    score_scale.multiply(here, 40)
+    query = "select product_id, purchased_at from lines where customer_id like '%-{}' order by all"
+    assert here.connection.execute(query.format(0)).fetchall() == before
+    copies = [tuple(here.connection.execute(query.format(copy)).fetchall()) for copy in range(1, 40)]
+    assert len(set(copies)) > 30
+    lines = sum(map(len, copies)) / 39 / len(before)
+    assert 0.8 < lines < 1
+    customers = here.connection.execute("select count(distinct customer_id) from lines").fetchone()
+    assert customers is not None
+    assert 140 < customers[0] <= 160
+
+
+def test_a_larger_shop_is_the_same_each_time(small_shop: Files) -> None:
+    seen = set()
+    for _ in range(2):
+        here = shop.read(small_shop.folder, "category")
+        score_scale.multiply(here, 3)
+        seen.add(here.connection.execute("select bit_xor(hash(lines)) from lines").fetchone())
+    assert len(seen) == 1

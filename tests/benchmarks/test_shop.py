@@ -1,0 +1,133 @@
+"""What is judged: candidates as the protocol counts them, and files that cannot be used."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from benchmarks.score_quality import shop
+from benchmarks.score_quality.shop import ShopError, usual_cutoffs
+from tests.benchmarks.conftest import START, Files, day
+
+
+def at(number: int) -> dt.date:
+    return START + dt.timedelta(days=number)
+
+
+def candidates(files: Files, cutoff: dt.date, level: str = "category") -> list[tuple[object, object]]:
+    here = shop.read(files.folder, level, active_days=30)
+    shop.candidates(here, cutoff).create_view("pairs")
+    return here.connection.execute(
+        "select customer_id, name from pairs join customers using (customer) join categories using (category)"
+    ).fetchall()
+
+
+def test_candidates_are_active_customers_and_categories_they_never_bought(small_shop: Files) -> None:
+    assert sorted(candidates(small_shop, at(40))) == [(1, "wine"), (2, "milk"), (2, "wine")]
+
+
+def test_the_first_of_the_active_days_counts_the_day_before_it_does_not(small_shop: Files) -> None:
+    assert {customer for customer, _ in candidates(small_shop, at(49))} == {1, 2, 4}
+    # Customer 2 bought on day 20, 30 days ago; customer 1 has bought in every category by now.
+    assert {customer for customer, _ in candidates(small_shop, at(50))} == {4}
+
+
+def test_numbers_may_be_text_and_levels_numbers(files: Files) -> None:
+    files.products([("x", 7), ("y", 8)], "product_id, shelf")
+    files.purchases([("anna", "x", 0), ("bert", "y", 1), ("anna", "y", 90)])
+    assert sorted(candidates(files, at(10), "shelf")) == [("anna", 8), ("bert", 7)]
+
+
+def test_a_sample_shop_that_is_installed_has_the_protocols_pairs() -> None:
+    try:
+        sample = shop.sample()
+    except ShopError as error:
+        pytest.skip(str(error))
+    assert len(shop.candidates(sample, dt.date(2017, 12, 3))) == 485_232
+    assert sample.usual_cutoffs[0] == dt.date(2017, 12, 3)
+    assert sample.usual_cutoffs[-1] == dt.date(2017, 7, 16)
+
+
+def test_cutoffs_leave_a_quarter_of_the_history_or_four_horizons_and_are_twelve_at_most() -> None:
+    year = usual_cutoffs(at(0), at(364), 28)
+    assert year[0] == at(336)
+    assert year[-1] == at(112)  # a quarter would be 91: the next one, 84, leaves less
+    assert len(usual_cutoffs(at(0), at(3650), 28)) == 12
+    assert usual_cutoffs(at(0), at(34), 28) == (at(6),)
+    assert usual_cutoffs(at(0), at(27), 28) == ()
+
+
+@pytest.mark.parametrize("number", [-1, 63])
+def test_a_cutoff_without_history_or_without_complete_labels_is_refused(small_shop: Files, number: int) -> None:
+    here = shop.read(small_shop.folder, "category")
+    with pytest.raises(ShopError, match=r"outside of the history .* allow --cutoff 2024-01-01 to 2024-03-03"):
+        here.check_cutoff(at(number))
+    here.check_cutoff(at(62))
+
+
+def test_a_history_shorter_than_the_horizon_is_refused(files: Files) -> None:
+    files.products([(1, "a")])
+    files.purchases([(1, 1, 0), (1, 1, 6)])
+    with pytest.raises(ShopError, match="Give more history or a shorter --horizon"):
+        shop.read(files.folder, "category").check_cutoff(at(3))
+
+
+def test_a_missing_file_is_named(files: Files) -> None:
+    files.products([(1, "a")])
+    with pytest.raises(ShopError, match=r"purchases\.parquet is missing"):
+        shop.read(files.folder, "category")
+
+
+def test_a_file_that_is_no_parquet_is_named(small_shop: Files) -> None:
+    (small_shop.folder / "products.parquet").write_text("product_id,category\n")
+    with pytest.raises(ShopError, match=r"products\.parquet cannot be read as Parquet"):
+        shop.read(small_shop.folder, "category")
+
+
+def test_a_missing_column_is_named_with_those_there_are(files: Files) -> None:
+    files.products([(1, "a")])
+    files.purchases([(1, 1, 0)], columns="customer_id, product_id, purchased_at, quantity, amount")
+    with pytest.raises(
+        ShopError, match=r"purchases\.parquet has no column basket_id\. .*there: customer_id, product_id"
+    ):
+        shop.read(files.folder, "category")
+
+
+@pytest.mark.parametrize(
+    ("column", "as_text"), [("quantity", "a number"), ("amount", "a number"), ("purchased_at", "a date or a timestamp")]
+)
+def test_a_column_of_another_type_is_named(files: Files, column: str, as_text: str) -> None:
+    files.products([(1, "a")])
+    files.purchases([(1, 1, 0)], columns=f"* replace (cast({column} as varchar) as {column})")
+    with pytest.raises(ShopError, match=f"column {column}: it is VARCHAR and must be {as_text}"):
+        shop.read(files.folder, "category")
+
+
+@pytest.mark.parametrize("level", ["shelf", None])
+def test_an_unknown_or_missing_level_lists_those_there_are(small_shop: Files, level: str | None) -> None:
+    small_shop.products([(10, "bread", "food")], "product_id, category, department")
+    with pytest.raises(ShopError, match=r"name one with --level; there are category, department\."):
+        shop.read(small_shop.folder, level)
+
+
+def test_a_product_that_is_there_twice_is_named(small_shop: Files) -> None:
+    small_shop.products([(10, "bread"), (10, "milk")])
+    with pytest.raises(ShopError, match="product_id 10 is there 2 times"):
+        shop.read(small_shop.folder, "category")
+
+
+def test_a_shop_without_a_purchase_to_judge_says_where_the_lines_went(files: Files) -> None:
+    files.products([(1, None)])
+    files.purchases([(1, 1, 0), (1, 2, 0), (1, 1, 0, 1, 0.0)])
+    with pytest.raises(ShopError, match=r"of 3 lines 2 have .* of those 1 are .* of those 0 have a known category"):
+        shop.read(files.folder, "category")
+
+
+def test_the_day_of_a_time_stamp_does_not_depend_on_the_machine(files: Files, tmp_path: Path) -> None:
+    files.products([(1, "a"), (2, "b")])
+    files.purchases(
+        [(1, 1, 0), (2, 2, 0), (1, 1, 90)],
+        columns="* replace (purchased_at at time zone 'UTC' + interval 3 hour as purchased_at)",
+    )
+    assert day(0).hour == 20
+    assert shop.read(files.folder, "category").first_day == at(0)
