@@ -76,23 +76,25 @@ def multiply(here: Shop, scale: int) -> None:
         f"""create view lines as
         with copies as (
             select lines_of_one.*, copy.range as copy,
-                   hash(basket_id, product_id, copy.range) as chance,
-                   cast(hash(basket_id, copy.range) % {2 * MOVED_DAYS + 1} as integer) - {MOVED_DAYS} as days
+                   if(copy.range = 0, 100, hash(basket_id, product_id, copy.range) % 100) as chance,
+                   if(copy.range = 0, 0,
+                      cast(hash(basket_id, copy.range) % {2 * MOVED_DAYS + 1} as integer) - {MOVED_DAYS}) as days
             from lines_of_one cross join range({scale}) as copy
+        ),
+        numbered as (
+            select *,
+                   case when chance between {DROPPED_PERCENT} and {DROPPED_PERCENT + EXCHANGED_PERCENT - 1}
+                   then cast(hash(product_id, basket_id, copy) % {drawn} as bigint) end as number
+            from copies where chance >= {DROPPED_PERCENT}
         )
         select
-            copies.customer_id || '-' || copies.copy as customer_id,
-            copies.basket_id || '-' || copies.copy as basket_id,
-            coalesce(drawn.product_id, copies.product_id) as product_id,
-            copies.purchased_at + if(copies.copy = 0, 0, copies.days) * interval 1 day as purchased_at,
-            copies.quantity,
-            copies.amount
-        from copies
-        left join drawn
-            on copies.copy > 0
-            and copies.chance % 100 between {DROPPED_PERCENT} and {DROPPED_PERCENT + EXCHANGED_PERCENT - 1}
-            and copies.chance // 100 % {drawn} = drawn.number
-        where copies.copy = 0 or copies.chance % 100 >= {DROPPED_PERCENT}"""
+            numbered.customer_id || '-' || numbered.copy as customer_id,
+            numbered.basket_id || '-' || numbered.copy as basket_id,
+            coalesce(drawn.product_id, numbered.product_id) as product_id,
+            numbered.purchased_at + numbered.days * interval 1 day as purchased_at,
+            numbered.quantity,
+            numbered.amount
+        from numbered left join drawn using (number)"""
     )
 
 

@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         "ranked; what they bought in the days after it decides.",
         epilog="Needs the packages of the group `benchmark`: "
         "uv run --group benchmark python -m benchmarks.score_quality. "
-        "Without --shop it takes the sample shop of 2017, six cutoffs and about ten minutes on two cores.",
+        "Without --shop it takes the sample shop of 2017, six cutoffs and some five minutes on two cores.",
     )
     of = parser.add_argument_group("what is judged")
     of.add_argument(

@@ -70,7 +70,9 @@ class History:
         """`past`, or an error that says that there is none."""
         if not self.past:
             days = self.purchases.horizon_days
-            raise CannotSayError(f"no history: nobody bought in a new category in the {days} days before the cutoff")
+            raise CannotSayError(
+                f"no history: before the cutoff no {days} days in which a customer tried a new category"
+            )
         return self.past
 
     @cached_property
@@ -170,7 +172,7 @@ def _together(window: Window) -> Floats:
 
 def als(history: History) -> Prediction:
     """Alternating least squares for implicit feedback (Hu, Koren and Volinsky, 2008), by the library `implicit`."""
-    factors, note = _chosen(history, "factors", ALS_FACTORS, _als_score, default=ALS_FACTORS[0])
+    factors, note = _chosen(history, "factors", ALS_FACTORS, _als_score, default=8)
     return Prediction(_als_score(history, factors), None, note)
 
 

@@ -291,7 +291,7 @@ def plot(results: Results, methods: Iterable[str], folder: Path) -> Path | None:
     figure, panels = plt.subplots(
         rows,
         columns,
-        figsize=(1 + 4.6 * columns, 0.8 + 4.6 * rows),
+        figsize=(1 + 4.4 * columns, 1.2 + 4.9 * rows),
         sharex=True,
         sharey=True,
         squeeze=False,
@@ -307,7 +307,14 @@ def plot(results: Results, methods: Iterable[str], folder: Path) -> Path | None:
             colour = colours(0.9 * number / max(len(cutoffs) - 1, 1))
             panel.plot(*_rates(held), marker="o", markersize=3, linewidth=1, alpha=0.8, color=colour, label=str(cutoff))
         if len(cutoffs) > 1:
-            panel.plot(*_rates(results.joined_bins(method)), "s-", color="black", linewidth=2, label="all cutoffs")
+            panel.plot(
+                *_rates(results.joined_bins(method)),
+                "s-",
+                color="black",
+                markersize=5,
+                linewidth=2,
+                label="all cutoffs",
+            )
         panel.set(xscale="log", yscale="log", title=method)
         panel.grid(which="major", alpha=0.3)
         panel.set_xlabel("predicted: mean likelihood in the bin, %")
@@ -317,7 +324,7 @@ def plot(results: Results, methods: Iterable[str], folder: Path) -> Path | None:
     low, high = min(low, panels.flat[0].get_ylim()[0]), max(high, panels.flat[0].get_ylim()[1])
     for panel in panels.flat[: len(drawn)]:
         panel.plot([low, high], [low, high], "--", color="grey", linewidth=1, label="calibrated")
-        panel.set(xlim=(low, high), ylim=(low, high), aspect="equal")
+        panel.set(xlim=(low, high), ylim=(low, high), box_aspect=1)
         for axis in (panel.xaxis, panel.yaxis):
             axis.set_major_locator(mpl.ticker.LogLocator(subs=(1.0, 2.0, 5.0)))
             axis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
