@@ -115,7 +115,7 @@ def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
     multiply(here, scale)
     warehouse = Paths(folder).warehouse
     ours.write_warehouse(here, here.newest_day, warehouse)
-    variables = ours.dbt_vars(here) if all_pairs else None
+    variables = ours.dbt_vars(here, here.newest_day) if all_pairs else None
     here.connection.close()
     lines, customers, pairs = _size(warehouse)
     command = ours.dbt_command(folder, variables)

@@ -105,7 +105,58 @@ def _print_figures(connection: duckdb.DuckDBPyConnection, console: Console) -> N
         console.print(f"  purchase frequency  {frequency:,.1f} baskets per customer in the last 365 days")
         for position, (name, total) in enumerate(biggest):
             console.print(f"  {'' if position else 'biggest categories':<18}  {name} {total:,.2f}")
+        _print_opportunities(connection, source, console)
     console.print()
+
+
+def _print_opportunities(connection: duckdb.DuckDBPyConnection, source: str, console: Console) -> None:
+    strongest = connection.execute(
+        """
+        with first as (
+            from cross_sell.customer_opportunities where source_name = $1 and rank <= 3
+        ),
+        said as (
+            select category_key, split_part(reason_1, ':', 1) as reason
+            from first where reason_1 is not null
+            group by all
+            qualify row_number() over (partition by category_key order by count(*) desc, reason) = 1
+        )
+        select category_name, any_value(horizon_days), count(*), sum(likelihood), sum(expected_value),
+            any_value(said.reason)
+        from first left join said using (category_key)
+        group by category_key, category_name order by 5 desc, 1 limit 5
+        """,
+        [source],
+    ).fetchall()
+    for position, (name, days, customers, begin, value, reason) in enumerate(strongest):
+        console.print(
+            f"  {'' if position else 'opportunities':<18}  {name}: among the three likeliest of {customers:,} customers; "
+            f"{begin:,.0f} of them will begin in the next {days} days, expected value {value:,.2f}"
+            + (f"; most said reason: {reason}" if reason else ""),
+            soft_wrap=True,
+        )
+    console.print(f"  {'back-test':<18}  {_verdict(connection, source)}", soft_wrap=True)
+
+
+def _verdict(connection: duckdb.DuckDBPyConnection, source: str) -> str:
+    dates, basis, auc, popularity_auc, ndcg, popularity_ndcg, k, mean, low, high = connection.execute(
+        """
+        select count(distinct as_of_date), mode(score_basis) filter (method = 'score'),
+            avg(auc) filter (method = 'score'), avg(auc) filter (method = 'popularity'),
+            avg(ndcg_at_k) filter (method = 'score'), avg(ndcg_at_k) filter (method = 'popularity'), any_value(k),
+            avg(predicted_over_observed) filter (method = 'score'),
+            min(predicted_over_observed) filter (method = 'score'),
+            max(predicted_over_observed) filter (method = 'score')
+        from cross_sell.score_backtest where source_name = $1
+        """,
+        [source],
+    ).fetchall()[0]
+    if not dates or mean is None or ndcg is None:
+        return "too little history to judge the likelihoods: take them for what they are, adoption rates so far"
+    return (
+        f"at {dates} earlier dates ({basis}): AUC {auc:.3f} (popularity {popularity_auc:.3f}), NDCG@{k} {ndcg:.3f} "
+        f"({popularity_ndcg:.3f}); of 100 purchases foretold {100 / mean:.0f} came ({100 / high:.0f} to {100 / low:.0f})"
+    )
 
 
 def _steps(events: Sequence[dg.DagsterEvent], seconds: float) -> str:

@@ -24,7 +24,7 @@ SELECTION = "tag:cross_sell"
 TABLE = "cross_sell.customer_opportunities"
 CUSTOMER, CATEGORY, SCORE, PROBABILITY = "customer_key", "category_key", "likelihood", "likelihood"
 # Nothing is judged fairly by its best few: 0 keeps every candidate.
-ALL_PAIRS = {"keep_per_customer": 0}
+ALL_PAIRS = {"score_keep_per_customer": 0}
 TARGET = "dbt_target"
 
 
@@ -51,7 +51,7 @@ def score(shop: Shop, cutoff: dt.date, folder: Path) -> pa.Table:
     warehouse = Paths(folder.resolve()).warehouse
     write_warehouse(shop, cutoff, warehouse)
     ran = subprocess.run(
-        dbt_command(folder, dbt_vars(shop)),
+        dbt_command(folder, dbt_vars(shop, cutoff)),
         env={**os.environ, **dbt_environment(folder)},
         capture_output=True,
         text=True,
@@ -63,9 +63,16 @@ def score(shop: Shop, cutoff: dt.date, folder: Path) -> pa.Table:
     return _opportunities(shop, warehouse)
 
 
-def dbt_vars(shop: Shop) -> dict[str, Any]:
+def dbt_vars(shop: Shop, cutoff: dt.date) -> dict[str, Any]:
     """The models' variables for a comparison: every pair is kept, days are the protocol's."""
-    return {"cross_sell": {**ALL_PAIRS, "horizon_days": shop.horizon_days, "active_days": shop.active_days}}
+    return {
+        **ALL_PAIRS,
+        "score_as_of": str(cutoff),
+        "score_horizon_days": shop.horizon_days,
+        "score_active_days": shop.active_days,
+        # It is judged here, at dates of the caller's choice, not by its own back-test.
+        "score_backtest_dates": 0,
+    }
 
 
 def dbt_command(folder: Path, variables: Mapping[str, Any] | None = None) -> list[str]:
@@ -80,6 +87,8 @@ def dbt_command(folder: Path, variables: Mapping[str, Any] | None = None) -> lis
         str(Path(sys.executable).parent / "dbt"),
         *("--no-use-colors", "--log-path", str(folder.resolve() / "dbt_logs")),
         *("build", "--select", SELECTION, "--exclude-resource-type", "unit_test"),
+        # The shop has no customer file, hence no dim_customers to look them up in.
+        *("--exclude", "test_name:relationships"),
         *("--project-dir", project, "--profiles-dir", project, "--target-path", str(folder.resolve() / TARGET)),
         *(("--vars", json.dumps(variables)) if variables else ()),
     ]

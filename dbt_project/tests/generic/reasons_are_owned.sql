@@ -7,7 +7,7 @@
       {%- for number in [1, 2, 3] %}
       select
           customer_key,
-          reason_{{ number }} as reason
+          {{ dbt.split_part('substr(reason_' ~ number ~ ', 6)', "': those who do begin '", 1) }} as category_name
       from {{ model }}
       where reason_{{ number }} is not null
       {%- if not loop.last %}
@@ -31,6 +31,6 @@
   left join owned
       on
           reasons.customer_key = owned.customer_key
-          and reasons.reason like 'buys ' || owned.category_name || ': %'
+          and reasons.category_name = owned.category_name
   where owned.customer_key is null
 {% endtest %}

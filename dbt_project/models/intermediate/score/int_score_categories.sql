@@ -24,7 +24,8 @@ names as (
         category_number,
         category_key,
         category_name,
-        {{ dbt.hash('category_key') }} as category_hash
+        {{ dbt.hash('category_key') }} as category_hash,
+        min(purchase_date) as first_sold_date
     from {{ ref('int_score_lines') }}
     group by
         category_number,
@@ -120,8 +121,15 @@ counted as (
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
         shops.active_customer_count - owners.active_owner_count as candidate_count,
-        -- The days in which these adoptions happened: three steps, or all there is of a younger shop.
-        least(dates.history_days, {{ 3 * var('score_horizon_days') }}) as adoption_days
+        -- The days in which these adoptions happened: three steps, or all there is of a younger category; of less than
+        -- a week nothing is inferred.
+        greatest(
+            7,
+            least(
+                {{ 3 * var('score_horizon_days') }},
+                {{ days_between('names.first_sold_date', 'dates.as_of_date') }} + 1
+            )
+        ) as adoption_days
     from owners
     inner join shops
         on
@@ -131,6 +139,8 @@ counted as (
         on
             owners.source_name = dates.source_name
             and owners.step = dates.step
+    inner join names
+        on owners.category_number = names.category_number
     left join buyers
         on
             owners.step = buyers.step

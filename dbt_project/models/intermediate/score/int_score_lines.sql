@@ -14,13 +14,35 @@ purchases as (
 
 ),
 
-products as (
+levelled as (
 
     select
         product_key,
+        source_name,
         {{ score_level_column() }} as category_name
     from {{ ref('dim_products') }}
     where is_merchandise
+
+),
+
+-- Numbers in place of long keys: what follows joins hundreds of millions of rows on them.
+products as (
+
+    select
+        *,
+        dense_rank() over (order by source_name, category_name) as category_number
+    from levelled
+    where category_name is not null
+
+),
+
+customers as (
+
+    select
+        customer_key,
+        row_number() over (order by customer_key) as customer_number
+    from purchases
+    group by customer_key
 
 ),
 
@@ -29,20 +51,17 @@ bought as (
     select
         purchases.source_name,
         purchases.customer_key,
+        customers.customer_number,
         products.category_name,
+        products.category_number,
         purchases.basket_key,
         purchases.purchase_date,
-        sum(purchases.amount) as amount
+        purchases.amount
     from purchases
     inner join products
         on purchases.product_key = products.product_key
-    where products.category_name is not null
-    group by
-        purchases.source_name,
-        purchases.customer_key,
-        products.category_name,
-        purchases.basket_key,
-        purchases.purchase_date
+    inner join customers
+        on purchases.customer_key = customers.customer_key
 
 ),
 
@@ -58,40 +77,16 @@ as_of as (
     from bought
     group by source_name
 
-),
-
--- Numbers in place of long keys: what follows joins hundreds of millions of rows on them.
-customers as (
-
-    select
-        customer_key,
-        row_number() over (order by customer_key) as customer_number
-    from bought
-    group by customer_key
-
-),
-
-categories as (
-
-    select
-        source_name,
-        category_name,
-        row_number() over (order by source_name, category_name) as category_number
-    from bought
-    group by
-        source_name,
-        category_name
-
 )
 
 select
     bought.source_name,
     as_of.as_of_date,
     bought.customer_key,
-    cast(customers.customer_number as {{ dbt.type_int() }}) as customer_number,
+    cast(bought.customer_number as {{ dbt.type_int() }}) as customer_number,
     {{ source_key('bought.category_name', 'bought.source_name') }} as category_key,
     bought.category_name,
-    cast(categories.category_number as {{ dbt.type_int() }}) as category_number,
+    cast(bought.category_number as {{ dbt.type_int() }}) as category_number,
     bought.basket_key,
     bought.purchase_date,
     cast(
@@ -102,9 +97,3 @@ select
 from bought
 inner join as_of
     on bought.source_name = as_of.source_name
-inner join customers
-    on bought.customer_key = customers.customer_key
-inner join categories
-    on
-        bought.source_name = categories.source_name
-        and bought.category_name = categories.category_name

@@ -2,7 +2,7 @@
 -- is compared with the number expected from how many categories each of them owns and how widely each category is
 -- owned: customer u is expected to own category i with probability n(u) d(i) / N, where n is the number of categories
 -- the customer owns, d the number of the category's owners and N the sum of either. The covariance of what is left,
--- over the standard deviations (shrunk by the weight of fifty customers), is what owning one says about the other.
+-- over the standard deviations (shrunk by the weight of ten customers), is what owning one says about the other.
 with
 
 buying as (
@@ -113,7 +113,7 @@ pairs as (
             + other.sampled_owner_count * 1.0 * one.sampled_owners_breadth
         ) / one.sampled_breadth
         - one.share_of_ownership * other.share_of_ownership * one.sampled_squared_breadth as expected_count,
-        sqrt((one.variance + 50) * (other.variance + 50)) as scale,
+        sqrt((one.variance + 10) * (other.variance + 10)) as scale,
         one.share_of_ownership,
         other.share_of_ownership as other_share_of_ownership
     from owners

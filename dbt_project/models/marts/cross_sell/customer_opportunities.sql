@@ -156,8 +156,13 @@ select
     dates.as_of_date,
     cast({{ var('score_horizon_days') }} as bigint) as horizon_days,
     kept.likelihood,
-    {{ likelihood('kept.score - 1.645 * drift.typical_drift') }} as likelihood_low,
-    {{ likelihood('kept.score + 1.645 * drift.typical_drift') }} as likelihood_high,
+    -- Null without a back-test: greatest() and least() would pass the null over.
+    case
+        when drift.typical_drift is not null then {{ likelihood('kept.score - 1.645 * drift.typical_drift') }}
+    end as likelihood_low,
+    case
+        when drift.typical_drift is not null then {{ likelihood('kept.score + 1.645 * drift.typical_drift') }}
+    end as likelihood_high,
     categories.expected_spend,
     kept.likelihood * categories.expected_spend as expected_value,
     cast(kept.opportunity_rank as bigint) as rank,
