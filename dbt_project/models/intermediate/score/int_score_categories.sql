@@ -149,7 +149,7 @@ counted as (
 ),
 
 -- Of those who could adopt it, how many did: those who still can, and half of those who did meanwhile, for on average
--- they could for half of the time. Shrunk to the shop's mean rate by the weight of twenty customers.
+-- they could for half of the time. Drawn to the shop's mean rate by the weight of three adoptions.
 rated as (
 
     select
@@ -178,8 +178,11 @@ select
         0.5,
         greatest(
             0.000001,
-            (rated.adopter_count + 20 * coalesce(rated.mean_rate, 0))
-            / (rated.candidate_count + rated.adopter_count / 2.0 + 20)
+            coalesce(
+                (rated.adopter_count + 3)
+                / (rated.candidate_count + rated.adopter_count / 2.0 + 3 / nullif(rated.mean_rate, 0)),
+                0
+            )
             * {{ var('score_horizon_days') }} / rated.adoption_days
         )
     ) as adoption_rate,
