@@ -115,11 +115,12 @@ def _print_opportunities(connection: duckdb.DuckDBPyConnection, source: str, con
         with first as (
             from cross_sell.customer_opportunities where source_name = $1 and rank <= 3
         ),
+        counted as (
+            select category_key, split_part(reason_1, ': those who', 1) as reason, count(*) as times
+            from first where reason_1 is not null group by all
+        ),
         said as (
-            select category_key, split_part(reason_1, ':', 1) as reason
-            from first where reason_1 is not null
-            group by all
-            qualify row_number() over (partition by category_key order by count(*) desc, reason) = 1
+            from counted qualify row_number() over (partition by category_key order by times desc, reason) = 1
         )
         select category_name, any_value(horizon_days), count(*), sum(likelihood), sum(expected_value),
             any_value(said.reason)
@@ -130,8 +131,8 @@ def _print_opportunities(connection: duckdb.DuckDBPyConnection, source: str, con
     ).fetchall()
     for position, (name, days, customers, begin, value, reason) in enumerate(strongest):
         console.print(
-            f"  {'' if position else 'opportunities':<18}  {name}: among the three likeliest of {customers:,} customers; "
-            f"{begin:,.0f} of them will begin in the next {days} days, expected value {value:,.2f}"
+            f"  {'' if position else 'opportunities':<18}  {name}: one of the three likeliest for {customers:,} customers; "
+            f"about {begin:,.0f} of them will begin within {days} days, expected value {value:,.2f}"
             + (f"; most said reason: {reason}" if reason else ""),
             soft_wrap=True,
         )

@@ -78,7 +78,7 @@ def test_every_asset_says_what_it_is_and_whom_to_ask(definitions: dg.Definitions
 def test_raw_tables_and_marts_have_a_freshness_policy(definitions: dg.Definitions) -> None:
     assets = definitions.resolve_asset_graph()
     due = {node.key.path[0] for node in assets.asset_nodes if node.freshness_policy}
-    assert due == {"complete_journey", "core", "quality", "published"}
+    assert due == {"complete_journey", "core", "cross_sell", "quality", "published"}
 
 
 def test_the_nightly_job_is_scheduled_and_takes_in_everything(definitions: dg.Definitions) -> None:
