@@ -3,11 +3,21 @@ with
 
 pairs as (
 
-    select
-        *,
-        count(*) over (partition by source_name, step) as pair_count
-    from {{ ref('int_score_pairs') }}
+    select * from {{ ref('int_score_pairs') }}
     where step > 0
+
+),
+
+sizes as (
+
+    select
+        source_name,
+        step,
+        count(*) as pair_count
+    from pairs
+    group by
+        source_name,
+        step
 
 ),
 
@@ -19,12 +29,16 @@ sampled as (
         p.source_name,
         p.step,
         p.adopted as y,
-        case when p.adopted = 1 or p.pair_count <= 100000 then 1 else 16 end as weight,
+        case when p.adopted = 1 or sizes.pair_count <= 100000 then 1 else 16 end as weight,
         {{ log_odds('k.adoption_rate') }} as base
         {%- for feature, expression in features.items() %},
         {{ expression }} as {{ feature }}
         {%- endfor %}
     from pairs as p
+    inner join sizes
+        on
+            p.source_name = sizes.source_name
+            and p.step = sizes.step
     inner join {{ ref('int_score_customers') }} as c
         on
             p.step = c.step
@@ -35,7 +49,7 @@ sampled as (
             and p.category_number = k.category_number
     where
         p.adopted = 1
-        or p.pair_count <= 100000
+        or sizes.pair_count <= 100000
         or c.hash_letter = k.hash_letter
 
 ),

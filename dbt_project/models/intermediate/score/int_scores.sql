@@ -41,16 +41,18 @@ weighed as (
         {%- for feature, expression in features.items() %}
         + w.{{ feature }} * {{ expression }}
         {%- endfor %} as raw_score
+    -- Each pair has its customer, category and date. An inner join would say so, and lead a planner to join all customers
+    -- with all categories first.
     from pairs as p
-    inner join {{ ref('int_score_customers') }} as c
+    left join {{ ref('int_score_customers') }} as c
         on
             p.step = c.step
             and p.customer_number = c.customer_number
-    inner join {{ ref('int_score_categories') }} as k
+    left join {{ ref('int_score_categories') }} as k
         on
             p.step = k.step
             and p.category_number = k.category_number
-    inner join dates
+    left join dates
         on
             p.source_name = dates.source_name
             and p.step = dates.step
