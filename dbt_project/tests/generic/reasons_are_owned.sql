@@ -7,7 +7,8 @@
       {%- for number in [1, 2, 3] %}
       select
           customer_key,
-          {{ dbt.split_part('substr(reason_' ~ number ~ ', 6)', "': those who do begin '", 1) }} as category_name
+          reason_{{ number }} as reason,
+          {{ dbt.split_part('reason_' ~ number, "': those who do begin '", 1) }} as said
       from {{ model }}
       where reason_{{ number }} is not null
       {%- if not loop.last %}
@@ -21,7 +22,7 @@
 
       select distinct
           customer_key,
-          category_name
+          'buys ' || category_name as said
       from {{ ref('int_score_lines') }}
 
   )
@@ -31,6 +32,6 @@
   left join owned
       on
           reasons.customer_key = owned.customer_key
-          and reasons.category_name = owned.category_name
+          and reasons.said = owned.said
   where owned.customer_key is null
 {% endtest %}
