@@ -148,6 +148,7 @@ dates as (
 
 )
 
+-- Sums of fractions differ in their last digits from build to build: what is published is rounded to digits that do not.
 select
     kept.source_name,
     customers.customer_key,
@@ -155,16 +156,18 @@ select
     categories.category_name,
     dates.as_of_date,
     cast({{ var('score_horizon_days') }} as bigint) as horizon_days,
-    kept.likelihood,
+    round(kept.likelihood, 9) as likelihood,
     -- Null without a back-test: greatest() and least() would pass the null over.
     case
-        when drift.typical_drift is not null then {{ likelihood('kept.score - 1.645 * drift.typical_drift') }}
+        when drift.typical_drift is not null
+            then round({{ likelihood('kept.score - 1.645 * drift.typical_drift') }}, 9)
     end as likelihood_low,
     case
-        when drift.typical_drift is not null then {{ likelihood('kept.score + 1.645 * drift.typical_drift') }}
+        when drift.typical_drift is not null
+            then round({{ likelihood('kept.score + 1.645 * drift.typical_drift') }}, 9)
     end as likelihood_high,
-    categories.expected_spend,
-    kept.likelihood * categories.expected_spend as expected_value,
+    round(categories.expected_spend, 6) as expected_spend,
+    round(kept.likelihood * categories.expected_spend, 6) as expected_value,
     cast(kept.opportunity_rank as bigint) as rank,
     reasons.reason_1,
     reasons.reason_2,

@@ -209,6 +209,7 @@ predicted as (
 
 )
 
+-- Sums of fractions differ in their last digits from build to build: these are rounded to digits that do not.
 select
     predicted.source_name,
     dates.as_of_date,
@@ -221,22 +222,25 @@ select
     end as score_basis,
     cast(predicted.pair_count as bigint) as pair_count,
     cast(predicted.adopted_count as bigint) as adopted_count,
-    predicted.base_rate,
-    predicted.auc,
+    round(predicted.base_rate, 9) as base_rate,
+    round(predicted.auc, 9) as auc,
     cast({{ var('score_backtest_k') }} as bigint) as k,
     cast(coalesce(listed.customer_count, 0) as bigint) as customer_count,
-    listed.recall_at_k,
-    listed.precision_at_k,
-    listed.ndcg_at_k,
-    predicted.log_loss,
+    round(listed.recall_at_k, 9) as recall_at_k,
+    round(listed.precision_at_k, 9) as precision_at_k,
+    round(listed.ndcg_at_k, 9) as ndcg_at_k,
+    round(predicted.log_loss, 9) as log_loss,
     case
         when predicted.base_rate > 0 and predicted.base_rate < 1
             then
-                -predicted.base_rate * ln(predicted.base_rate)
-                - (1 - predicted.base_rate) * ln(1 - predicted.base_rate)
+                round(
+                    -predicted.base_rate * ln(predicted.base_rate)
+                    - (1 - predicted.base_rate) * ln(1 - predicted.base_rate),
+                    9
+                )
     end as log_loss_of_base_rate,
-    predicted.predicted_count,
-    predicted.predicted_count / nullif(predicted.adopted_count, 0) as predicted_over_observed
+    round(predicted.predicted_count, 6) as predicted_count,
+    round(predicted.predicted_count / nullif(predicted.adopted_count, 0), 9) as predicted_over_observed
 from predicted
 inner join {{ ref('int_score_dates') }} as dates
     on

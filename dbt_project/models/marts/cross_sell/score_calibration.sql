@@ -111,6 +111,7 @@ binned as (
 
 )
 
+-- Sums of fractions differ in their last digits from build to build: these are rounded to digits that do not.
 select
     source_name,
     segment_kind,
@@ -118,8 +119,8 @@ select
     cast(bin as bigint) as bin,
     cast(pair_count as bigint) as pair_count,
     cast(adopted_count as bigint) as adopted_count,
-    predicted_count,
-    predicted_count / pair_count as predicted_rate,
+    round(predicted_count, 6) as predicted_count,
+    round(predicted_count / pair_count, 9) as predicted_rate,
     adopted_count * 1.0 / pair_count as observed_rate,
-    predicted_count / nullif(adopted_count, 0) as predicted_over_observed
+    round(predicted_count / nullif(adopted_count, 0), 9) as predicted_over_observed
 from binned
