@@ -1,0 +1,176 @@
+"""Made-up shops for the score: the core tables it reads, written straight into a warehouse, and dbt run on them."""
+
+import datetime as dt
+import os
+import random
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from tests.conftest import PROJECT_DIR
+
+# The columns of the contracts in dbt_project/models/marts/core.
+TABLES = {
+    "fct_purchases": {
+        "purchase_line_key": "varchar",
+        "basket_key": "varchar",
+        "customer_key": "varchar",
+        "product_key": "varchar",
+        "category_key": "varchar",
+        "source_name": "varchar",
+        "store_id": "varchar",
+        "purchased_at": "timestamp",
+        "purchase_date": "date",
+        "quantity": "decimal(18, 3)",
+        "amount": "decimal(18, 2)",
+        "discount_amount": "decimal(18, 2)",
+        "is_merchandise": "boolean",
+    },
+    "dim_products": {
+        "product_key": "varchar",
+        "source_name": "varchar",
+        "product_id": "varchar",
+        "product_name": "varchar",
+        "department": "varchar",
+        "category_key": "varchar",
+        "category_name": "varchar",
+        "product_type": "varchar",
+        "brand": "varchar",
+        "manufacturer_id": "varchar",
+        "package_size": "varchar",
+        "is_merchandise": "boolean",
+        "is_inferred": "boolean",
+    },
+    "dim_customers": {"customer_key": "varchar", "source_name": "varchar", "customer_id": "varchar"},
+}
+
+MARTS = ("category_affinity", "customer_opportunities", "score_backtest", "score_calibration")
+
+
+class Purchase(NamedTuple):
+    """One line: who bought in which category (which has one product of the same name) on which day."""
+
+    shop: str
+    customer: str
+    category: str
+    day: dt.date
+    amount: float = 2.0
+
+
+NAMES = ["shop", "c", "k", "day", "amount"]
+ARROW = [pa.string(), pa.string(), pa.string(), pa.date32(), pa.float64()]
+
+
+class Warehouse:
+    """A data folder with the core tables, and what dbt makes of them."""
+
+    def __init__(self, folder: Path, target: Path) -> None:
+        self.folder = folder
+        self.target = target
+        folder.mkdir(parents=True)
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "warehouse.duckdb"
+
+    def write(self, purchases: Iterable[Purchase]) -> "Warehouse":
+        """Replace the core tables."""
+        lines = list(purchases)
+        with duckdb.connect(str(self.path)) as connection:
+            connection.execute("create schema if not exists core")
+            for table, columns in TABLES.items():
+                typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+                connection.execute(f"create or replace table core.{table} ({typed})")
+            columns_of = zip(*lines, strict=True) if lines else [[] for _ in Purchase._fields]
+            bought = pa.table([pa.array(column, kind) for column, kind in zip(columns_of, ARROW, strict=True)], NAMES)
+            connection.register("lines", bought.append_column("n", pa.array(range(len(lines)), pa.int64())))
+            connection.execute("create temp table bought as from lines")
+            connection.execute(
+                """insert into core.fct_purchases select shop || ':' || n, shop || ':' || c || day, shop || ':' || c,
+                   shop || ':' || k, shop || ':' || k, shop, null, day, day, 1, amount, 0, true
+                   from bought order by n"""
+            )
+            connection.execute(
+                """insert into core.dim_products select distinct shop || ':' || k, shop, k, null, 'everything',
+                   shop || ':' || k, k, null, null, null, null, true, false from bought order by all"""
+            )
+            connection.execute(
+                "insert into core.dim_customers select distinct shop || ':' || c, shop, c from bought order by all"
+            )
+        return self
+
+    def dbt(self, tests: bool = True, **variables: object) -> "subprocess.CompletedProcess[str]":
+        """Build the score and run its data tests.
+
+        dbt parses the project anew (four seconds) when a variable or the warehouse's path has changed, so each set of
+        variables has a target folder of its own, and every warehouse is in the same place while dbt runs.
+        """
+        arguments = ["build", "--exclude-resource-type", "unit_test"] if tests else ["run"]
+        settings = "{" + ", ".join(f"{name}: {value}" for name, value in variables.items()) + "}"
+        target = self.target / (f"{zlib.crc32(settings.encode()):x}" if variables else "defaults")
+        arguments += ["--vars", settings, "--target-path", str(target), "--log-path", str(self.folder / "logs")]
+        place = self.target / "data"
+        place.mkdir(parents=True, exist_ok=True)
+        self.path.rename(place / self.path.name)
+        try:
+            return subprocess.run(
+                [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments, "--select", "tag:cross_sell"],
+                cwd=PROJECT_DIR / "dbt_project",
+                env={**os.environ, "NEXT_AISLE_DATA": str(place)},
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+        finally:
+            (place / self.path.name).rename(self.path)
+
+    def build(self, tests: bool = True, **variables: object) -> "Warehouse":
+        result = self.dbt(tests, **variables)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return self
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        with duckdb.connect(str(self.path), read_only=True) as connection:
+            return connection.execute(sql).fetchall()
+
+    def everything(self, where: str = "true") -> dict[str, list[tuple[Any, ...]]]:
+        """All rows of the four marts, in order."""
+        return {mart: self.rows(f"select * from cross_sell.{mart} where {where} order by all") for mart in MARTS}
+
+    def copy(self, folder: Path) -> "Warehouse":
+        other = Warehouse(folder, self.target)
+        shutil.copy(self.path, other.path)
+        return other
+
+
+def shop(
+    name: str,
+    end: dt.date,
+    days: int,
+    customers: int,
+    categories: int,
+    seed: int = 1,
+    visit_every: float = 10,
+    per_visit: float = 2,
+) -> list[Purchase]:
+    """Customers who each come every so many days and buy what chance gives them, popular categories more often."""
+    chance = random.Random(seed)
+    names = [f"k{n:04}" for n in range(categories)]
+    weights = [1 / (n + 3) for n in range(categories)]
+    bought = []
+    for customer in range(customers):
+        pace = chance.lognormvariate(0, 0.5) * visit_every
+        day = chance.random() * pace * 2
+        while day < days:
+            for category in set(chance.choices(names, weights, k=1 + int(chance.random() * 2 * per_visit))):
+                date = end - dt.timedelta(days=days - 1 - int(day))
+                bought.append(Purchase(name, f"c{customer:04}", category, date, round(1 + chance.random() * 9, 2)))
+            day += 1 + chance.expovariate(1 / pace)
+    return bought
