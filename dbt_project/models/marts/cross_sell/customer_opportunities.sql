@@ -148,7 +148,7 @@ dates as (
 
 )
 
--- Sums of fractions differ in their last digits from build to build: what is published is rounded to digits that do not.
+-- Sums of fractions differ in their last digits from build to build: these are rounded to digits that do not.
 select
     kept.source_name,
     customers.customer_key,
