@@ -1,6 +1,6 @@
 {#- What the score knows of a customer c and a category k they never bought, and p, the pair; all as of one date.
-    Each is of the order of one, so that one strength of shrinkage fits all. Regressions start from the category's
-    adoption rate; that it is a feature as well lets them trust it less where it rests on few adoptions. -#}
+    Regressions start from the category's adoption rate; that it is a feature as well lets them trust it less where it
+    rests on few adoptions. -#}
 {% macro score_features() -%}
   {{ return({
     'adoption_log_odds': log_odds('k.adoption_rate'),

@@ -6,8 +6,9 @@
 
     Newton's method from zero: each round solves H d = g, where g is the gradient of the log likelihood and H its
     negative Hessian, by Gauss-Jordan elimination; H is positive definite, so that no pivoting is needed. A Gaussian
-    prior of the given precision holds each weight near zero where the data says little: then the base stands. Five
-    rounds settle eight digits. -#}
+    prior holds each weight near zero where the data says little: then the base stands. Its precision is for columns of
+    variance one, and the columns' own variance times it, so that the unit of a column does not matter. Five rounds
+    settle eight digits. -#}
 {% macro logistic_regression(name, rows, columns, precision=5, intercept_precision=0.5, rounds=6) -%}
 {%- set n = columns | length + 1 -%}
 {%- set x = ['1'] + columns -%}
@@ -20,6 +21,22 @@
         cast(0 as double) as w{{ i }}
         {%- endfor %}
     from {{ rows }}
+
+),
+
+{{ name }}_precision as (
+
+    select
+        source_name,
+        step,
+        cast({{ intercept_precision }} as double) as p0
+        {%- for column in columns %},
+        {{ precision }} * greatest(0.001, var_pop({{ column }})) as p{{ loop.index }}
+        {%- endfor %}
+    from {{ rows }}
+    group by
+        source_name,
+        step
 
 ),
 {%- for round in range(1, rounds + 1) %}
@@ -62,11 +79,11 @@
         s.source_name,
         s.step
         {%- for i in range(n) %}
-        {%- set p = precision if i else intercept_precision %},
+,
         w.w{{ i }},
-        s.g{{ i }} - {{ p }} * w.w{{ i }} as g{{ i }}
+        s.g{{ i }} - p.p{{ i }} * w.w{{ i }} as g{{ i }}
         {%- for j in range(n) %},
-        s.h{{ [i, j] | min }}_{{ [i, j] | max }}{% if i == j %} + {{ p }}{% endif %} as h{{ i }}_{{ j }}
+        s.h{{ [i, j] | min }}_{{ [i, j] | max }}{% if i == j %} + p.p{{ i }}{% endif %} as h{{ i }}_{{ j }}
         {%- endfor %}
         {%- endfor %}
     from {{ name }}_{{ round }}_sums as s
@@ -74,6 +91,10 @@
         on
             s.source_name = w.source_name
             and s.step = w.step
+    inner join {{ name }}_precision as p
+        on
+            s.source_name = p.source_name
+            and s.step = p.step
 
 ),
 {%- for k in range(n) %}

@@ -121,10 +121,10 @@ counted as (
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
         shops.active_customer_count - owners.active_owner_count as candidate_count,
-        -- The days in which these adoptions happened: three steps, or all there is of a younger category; of less than
-        -- a week nothing is inferred.
+        -- The days in which these adoptions happened: three steps, or all there is of a younger category; less than half
+        -- a horizon is not stretched to a whole one.
         greatest(
-            7,
+            {{ var('score_horizon_days') / 2 }},
             least(
                 {{ 3 * var('score_horizon_days') }},
                 {{ days_between('names.first_sold_date', 'dates.as_of_date') }} + 1
@@ -188,10 +188,10 @@ select
     ) as adoption_rate,
     ln((rated.recent_buyer_count + 1.0) / (rated.active_customer_count + 50)) as recent_popularity,
     ln((rated.buyer_count + 1.0) / (rated.active_customer_count + 50)) as popularity,
-    rated.sampled_owner_count,
-    rated.sampled_owners_breadth,
-    rated.sampled_breadth,
-    rated.sampled_squared_breadth,
+    cast(rated.sampled_owner_count as bigint) as sampled_owner_count,
+    cast(rated.sampled_owners_breadth as bigint) as sampled_owners_breadth,
+    cast(rated.sampled_breadth as bigint) as sampled_breadth,
+    cast(rated.sampled_squared_breadth as double) as sampled_squared_breadth,
     rated.sampled_owner_count * 1.0 / nullif(rated.sampled_breadth, 0) as share_of_ownership,
     -- What somebody spends in it within the horizon in which they begin; shrunk to the shop's mean by five customers.
     (rated.adoption_amount + 5 * coalesce(rated.mean_adoption_amount, 0)) / (rated.adopter_count + 5) as expected_spend

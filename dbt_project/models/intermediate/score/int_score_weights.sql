@@ -171,10 +171,10 @@ judged as (
 select
     fitted.source_name,
     fitted.step,
-    -- Features that say nothing explain about one unit of deviance each, and more where customers differ.
-    judged.deviance_explained > 4 * {{ features | length }} as has_signal,
+    -- Akaike's criterion: a feature that says nothing explains about one unit of deviance; two are asked of each.
+    judged.deviance_explained > 2 * {{ features | length }} as has_signal,
     judged.deviance_explained,
-    judged.adoption_count,
+    cast(judged.adoption_count as bigint) as adoption_count,
     judged.row_count,
     levelled.w0 as level,
     fitted.w0 as intercept
