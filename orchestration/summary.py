@@ -131,8 +131,8 @@ def _print_opportunities(connection: duckdb.DuckDBPyConnection, source: str, con
     ).fetchall()
     for position, (name, days, customers, begin, value, reason) in enumerate(strongest):
         console.print(
-            f"  {'' if position else 'opportunities':<18}  {name}: one of the three likeliest for {customers:,} customers; "
-            f"about {begin:,.0f} of them will begin within {days} days, expected value {value:,.2f}"
+            f"  {'' if position else 'opportunities':<18}  {name}: one of the three likeliest for {customers:,} "
+            f"customers, of whom about {begin:,.0f} will begin within {days} days; expected value {value:,.2f}"
             + (f"; most said reason: {reason}" if reason else ""),
             soft_wrap=True,
         )
@@ -155,8 +155,9 @@ def _verdict(connection: duckdb.DuckDBPyConnection, source: str) -> str:
     if not dates or mean is None or ndcg is None:
         return "too little history to judge the likelihoods: take them for what they are, adoption rates so far"
     return (
-        f"at {dates} earlier dates ({basis}): AUC {auc:.3f} (popularity {popularity_auc:.3f}), NDCG@{k} {ndcg:.3f} "
-        f"({popularity_ndcg:.3f}); of 100 purchases foretold {100 / mean:.0f} came ({100 / high:.0f} to {100 / low:.0f})"
+        f"at {dates} earlier dates ({basis}): AUC {auc:.3f} (popularity {popularity_auc:.3f}), "
+        f"NDCG@{k} {ndcg:.3f} ({popularity_ndcg:.3f}); "
+        f"of 100 beginnings foretold {100 / mean:.0f} came ({100 / high:.0f} to {100 / low:.0f})"
     )
 
 

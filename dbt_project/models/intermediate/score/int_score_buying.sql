@@ -1,4 +1,5 @@
-{#- Older purchases share the last step: all that matters of them is that they happened. Features look three steps back. -#}
+{#- Older purchases share the last step: all that matters of them is that they happened. Features look three steps
+    back. -#}
 with
 
 lines as (

@@ -121,8 +121,8 @@ counted as (
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
         shops.active_customer_count - owners.active_owner_count as candidate_count,
-        -- The days in which these adoptions happened: three steps, or all there is of a younger category; less than half
-        -- a horizon is not stretched to a whole one.
+        -- The days in which these adoptions happened: three steps, or all there is of a younger category; less than
+        -- half a horizon is not stretched to a whole one.
         greatest(
             {{ var('score_horizon_days') / 2 }},
             least(

@@ -60,7 +60,11 @@ picked as (
             partition by source_name
             order by {{ dbt.hash('customer_key') }}, customer_key
         ) as position
-    from (select distinct source_name, customer_key, customer_number from visits) as customers
+    from (select distinct
+        source_name,
+        customer_key,
+        customer_number
+    from visits) as customers
 
 ),
 

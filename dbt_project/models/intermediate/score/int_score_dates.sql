@@ -16,10 +16,10 @@ shops as (
 steps as (
 
     {%- for step in range(score_last_step() | int + 1) %}
-    select {{ step }} as step
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
+        select {{ step }} as step
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
     {%- endfor %}
 
 ),

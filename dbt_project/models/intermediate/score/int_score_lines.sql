@@ -8,7 +8,7 @@ purchases as (
     where
         quantity > 0
         and amount > 0
-        {%- if var('score_as_of') %}
+    {%- if var('score_as_of') %}
         and purchase_date <= cast('{{ var("score_as_of") }}' as date)
         {%- endif %}
 
@@ -72,7 +72,7 @@ as_of as (
         {%- if var('score_as_of') %}
         cast('{{ var("score_as_of") }}' as date) as as_of_date
         {%- else %}
-        max(purchase_date) as as_of_date
+            max(purchase_date) as as_of_date
         {%- endif %}
     from bought
     group by source_name

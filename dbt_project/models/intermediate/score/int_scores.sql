@@ -39,10 +39,10 @@ weighed as (
         w.level,
         {{ log_odds('k.adoption_rate') }} + w.intercept
         {%- for feature, expression in features.items() %}
-        + w.{{ feature }} * {{ expression }}
+            + w.{{ feature }} * {{ expression }}
         {%- endfor %} as raw_score
-    -- Each pair has its customer, category and date. An inner join would say so, and lead a planner to join all customers
-    -- with all categories first.
+    -- Each pair has its customer, category and date. An inner join would say so, and lead a planner to join all
+    -- customers with all categories first.
     from pairs as p
     left join {{ ref('int_score_customers') }} as c
         on

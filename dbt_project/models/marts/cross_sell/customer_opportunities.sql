@@ -30,7 +30,7 @@ kept as (
 
     select * from ranked
     {%- if var('score_keep_per_customer') > 0 %}
-    where opportunity_rank <= {{ var('score_keep_per_customer') }}
+        where opportunity_rank <= {{ var('score_keep_per_customer') }}
     {%- endif %}
 
 ),

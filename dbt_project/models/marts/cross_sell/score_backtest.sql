@@ -12,22 +12,22 @@ judged as (
 grouped as (
 
     {%- for method, column in methods.items() %}
-    select
-        '{{ method }}' as method,
-        source_name,
-        step,
-        round({{ column }}, {{ 3 if method == 'score' else 9 }}) as value,
-        sum(adopted) * 1.0 as adopted,
-        sum(1.0 - adopted) as not_adopted
-    from judged
-    group by
-        source_name,
-        step,
-        round({{ column }}, {{ 3 if method == 'score' else 9 }})
-    {%- if not loop.last %}
+        select
+            '{{ method }}' as method,
+            source_name,
+            step,
+            round({{ column }}, {{ 3 if method == 'score' else 9 }}) as value,
+            sum(adopted) * 1.0 as adopted,
+            sum(1.0 - adopted) as not_adopted
+        from judged
+        group by
+            source_name,
+            step,
+            round({{ column }}, {{ 3 if method == 'score' else 9 }})
+        {%- if not loop.last %}
 
-    union all
-    {%- endif %}
+            union all
+        {%- endif %}
     {%- endfor %}
 
 ),
@@ -78,26 +78,26 @@ wanting as (
 ranked as (
 
     {%- for method, column in methods.items() %}
-    select
-        '{{ method }}' as method,
-        judged.source_name,
-        judged.step,
-        judged.customer_number,
-        judged.adopted,
-        wanting.adopted_count,
-        row_number() over (
-            partition by judged.step, judged.customer_number
-            order by judged.{{ column }} desc, judged.category_number asc
-        ) as position
-    from judged
-    inner join wanting
-        on
-            judged.step = wanting.step
-            and judged.customer_number = wanting.customer_number
-    {%- if not loop.last %}
+        select
+            '{{ method }}' as method,
+            judged.source_name,
+            judged.step,
+            judged.customer_number,
+            judged.adopted,
+            wanting.adopted_count,
+            row_number() over (
+                partition by judged.step, judged.customer_number
+                order by judged.{{ column }} desc, judged.category_number asc
+            ) as position
+        from judged
+        inner join wanting
+            on
+                judged.step = wanting.step
+                and judged.customer_number = wanting.customer_number
+        {%- if not loop.last %}
 
-    union all
-    {%- endif %}
+            union all
+        {%- endif %}
     {%- endfor %}
 
 ),
@@ -106,12 +106,12 @@ ranked as (
 gains as (
 
     {%- for position in range(1, var('score_backtest_k') + 1) %}
-    select
-        {{ position }} as position,
-        1 / (ln({{ position + 1 }}) / ln(2)) as gain
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
+        select
+            {{ position }} as position,
+            1 / (ln({{ position + 1 }}) / ln(2)) as gain
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
     {%- endfor %}
 
 ),

@@ -1,3 +1,4 @@
+{%- set kinds = {'all': "'all customers'", 'tenure': 'tenure_segment', 'spending': 'spending_segment'} -%}
 with
 
 judged as (
@@ -54,24 +55,24 @@ grouped as (
 
 segmented as (
 
-    {%- for kind, segment in [('all', "'all customers'"), ('tenure', 'tenure_segment'), ('spending', 'spending_segment')] %}
-    select
-        source_name,
-        '{{ kind }}' as segment_kind,
-        {{ segment }} as segment,
-        score,
-        sum(pair_count) as pair_count,
-        sum(predicted_count) as predicted_count,
-        sum(adopted_count) as adopted_count
-    from grouped
-    group by
-        source_name,
-        {{ segment }},
-        score
-    {%- if not loop.last %}
+    {%- for kind, segment in kinds.items() %}
+        select
+            source_name,
+            '{{ kind }}' as segment_kind,
+            {{ segment }} as segment,
+            score,
+            sum(pair_count) as pair_count,
+            sum(predicted_count) as predicted_count,
+            sum(adopted_count) as adopted_count
+        from grouped
+        group by
+            source_name,
+            {{ segment }},
+            score
+        {%- if not loop.last %}
 
-    union all
-    {%- endif %}
+            union all
+        {%- endif %}
     {%- endfor %}
 
 ),
