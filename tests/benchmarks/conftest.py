@@ -76,24 +76,11 @@ def small_shop(files: Files) -> Files:
     return files
 
 
-CUSTOMER_OPPORTUNITIES = """
-{{ config(schema='cross_sell', tags=['cross_sell'], materialized='table') }}
--- depends on nothing but the two marts; keep = {{ var('cross_sell')['keep_per_customer'] }}
-select
-    customers.customer_key, categories.category_key,
-    case when categories.category_key like '%wine' then 0.25 else 0.125 end as likelihood
-from (select distinct customer_key from core.fct_purchases) as customers
-cross join (select distinct category_key from core.dim_products) as categories
-where (customers.customer_key, categories.category_key)
-    not in (select (customer_key, category_key) from core.fct_purchases)
-"""
-
-
 @pytest.fixture
 def stub_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
     """Put a dbt project with one model of our own in the place of the project's."""
 
-    def put(sql: str = CUSTOMER_OPPORTUNITIES) -> Path:
+    def put(sql: str) -> Path:
         project = tmp_path / "stub"
         (project / "models").mkdir(parents=True)
         (project / "macros").mkdir()

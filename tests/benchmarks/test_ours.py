@@ -71,18 +71,14 @@ def test_petrol_is_no_merchandise() -> None:
     assert not {"FUEL", "MISCELLANEOUS"} & {row[0] for row in judged}
 
 
-def test_scores_come_back_as_the_shop_calls_customers_and_categories(
-    small_shop: Files, tmp_path: Path, stub_models: StubModels
-) -> None:
-    stub_models()
+def test_scores_come_back_as_the_shop_calls_customers_and_categories(small_shop: Files, tmp_path: Path) -> None:
     target = tmp_path / "out" / "predictions.parquet"
     asked = ["--shop", str(small_shop.folder), "--level", "category", "--active-days", "30"]
     assert command.main([*asked, "--cutoff", str(CUTOFF), "--predictions", str(target)]) == 0
-    assert pq.read_table(target).to_pylist() == [
-        {"customer_id": 1, "category": "wine", "score": 0.25, "probability": 0.25},
-        {"customer_id": 2, "category": "milk", "score": 0.125, "probability": 0.125},
-        {"customer_id": 2, "category": "wine", "score": 0.25, "probability": 0.25},
-    ]
+    # Nobody had bought wine by then: nothing can be said of it, and the judge ranks it last.
+    (row,) = pq.read_table(target).to_pylist()
+    assert (row["customer_id"], row["category"]) == (2, "milk")
+    assert 0 < row["score"] == row["probability"] < 1
 
 
 def test_models_that_are_not_there_are_said_in_a_line(
