@@ -126,6 +126,7 @@ class TestWhatIsLanded:
 
     def test_a_file_that_cannot_be_read_is_named(self, landing: Path) -> None:
         unreadable = landing / "purchases" / f"{DAY}.parquet"
+        unreadable.unlink(missing_ok=True)
         # A disk's read error, as every Linux has one at hand.
         unreadable.symlink_to("/proc/self/mem")
         with pytest.raises(LandingError) as raised:
