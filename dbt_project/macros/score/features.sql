@@ -15,6 +15,7 @@
     'visits': 'ln(1 + c.visits_all)',
     'recency': 'ln(1 + c.recency_days)',
     'breadth': 'ln(1 + c.owned_count)',
+    'newness': 'greatest(0, 1 - c.tenure_days / ' ~ 3.0 * var('score_horizon_days') ~ ')',
   }) }}
 {%- endmacro %}
 

@@ -34,5 +34,5 @@ select
     category_number,
     step,
     max(step) over (partition by customer_number, category_number) as adopted_step,
-    cast(amount as double) as amount
+    cast(amount as decimal(18, 2)) as amount
 from bought

@@ -156,7 +156,7 @@ rated as (
         *,
         sum(adopter_count) over (partition by source_name, step) * 1.0
         / nullif(sum(candidate_count + adopter_count / 2.0) over (partition by source_name, step), 0) as mean_rate,
-        sum(adoption_amount) over (partition by source_name, step)
+        cast(sum(adoption_amount) over (partition by source_name, step) as double)
         / nullif(sum(adopter_count) over (partition by source_name, step), 0) as mean_adoption_amount
     from counted
 
@@ -194,7 +194,8 @@ select
     cast(rated.sampled_squared_breadth as double) as sampled_squared_breadth,
     rated.sampled_owner_count * 1.0 / nullif(rated.sampled_breadth, 0) as share_of_ownership,
     -- What somebody spends in it within the horizon in which they begin; shrunk to the shop's mean by five customers.
-    (rated.adoption_amount + 5 * coalesce(rated.mean_adoption_amount, 0)) / (rated.adopter_count + 5) as expected_spend
+    (cast(rated.adoption_amount as double) + 5 * coalesce(rated.mean_adoption_amount, 0))
+    / (rated.adopter_count + 5) as expected_spend
 from rated
 inner join names
     on rated.category_number = names.category_number

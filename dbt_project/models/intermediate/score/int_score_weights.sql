@@ -168,23 +168,24 @@ judged as (
 
 )
 
+-- Sums of fractions differ in their last digits from build to build; these weights do not.
 select
     fitted.source_name,
     fitted.step,
     -- Akaike's criterion: a feature that says nothing explains about one unit of deviance; two are asked of each.
     judged.deviance_explained > 2 * {{ features | length }} as has_signal,
-    judged.deviance_explained,
+    round(judged.deviance_explained, 6) as deviance_explained,
     cast(judged.adoption_count as bigint) as adoption_count,
     judged.row_count,
-    levelled.w0 as level,
-    fitted.w0 as intercept
+    round(levelled.w0, 6) as level,
+    round(fitted.w0, 6) as intercept
     {%- for feature in features %},
-    fitted.w{{ loop.index }} as {{ feature }}
+    round(fitted.w{{ loop.index }}, 6) as {{ feature }}
     {%- endfor %},
-    judged.centre,
-    calibrated.w0 as shift,
-    calibrated.w1 as stretch,
-    calibrated.w2 as bend
+    round(judged.centre, 6) as centre,
+    round(calibrated.w0, 6) as shift,
+    round(calibrated.w1, 6) as stretch,
+    round(calibrated.w2, 6) as bend
 from fitted
 inner join calibrated
     on

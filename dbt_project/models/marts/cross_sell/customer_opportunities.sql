@@ -20,7 +20,7 @@ ranked as (
         *,
         row_number() over (
             partition by customer_number
-            order by score desc, popularity desc, category_number asc
+            order by round(score, 9) desc, popularity desc, category_number asc
         ) as opportunity_rank
     from scores
 

@@ -87,7 +87,7 @@ ranked as (
             wanting.adopted_count,
             row_number() over (
                 partition by judged.step, judged.customer_number
-                order by judged.{{ column }} desc, judged.category_number asc
+                order by round(judged.{{ column }}, 9) desc, judged.category_number asc
             ) as position
         from judged
         inner join wanting
