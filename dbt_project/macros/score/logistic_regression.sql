@@ -4,23 +4,29 @@
         column for each of `columns`.
     Result: source_name, step, w0 (the intercept), w1, w2, ... in the order of `columns`.
 
-    Newton's method from zero: each round solves H d = g, where g is the gradient of the log likelihood and H its
-    negative Hessian, by Gauss-Jordan elimination; H is positive definite, so that no pivoting is needed. A Gaussian
-    prior holds each weight near zero where the data says little: then the base stands. Its precision is for columns of
-    variance one, and the columns' own variance times it, so that the unit of a column does not matter. Five rounds
-    settle eight digits. -#}
+    Newton's method, from the intercept that brings the base to the level of y (from a base far below it, a first step
+    would end where the likelihood is flat, and find no way back): each round solves H d = g, where g is the gradient of
+    the log likelihood and H its negative Hessian, by Gauss-Jordan elimination; H is positive definite, so that no
+    pivoting is needed. A Gaussian prior holds each weight near zero where the data says little: then the base stands.
+    Its precision is for columns of variance one, and the columns' own variance times it, so that the unit of a column
+    does not matter. Five rounds settle eight digits. -#}
 {% macro logistic_regression(name, rows, columns, precision=5, intercept_precision=0.5, rounds=6) -%}
 {%- set n = columns | length + 1 -%}
 {%- set x = ['1'] + columns -%}
 {{ name }}_0 as (
 
-    select distinct
+    select
         source_name,
-        step
-        {%- for i in range(n) %},
+        step,
+        ln((sum(weight * y) + 0.5) / (sum(weight * (1 - y)) + 0.5))
+        - ln(sum(weight * {{ likelihood('base') }}) / sum(weight * (1 - {{ likelihood('base') }}))) as w0
+        {%- for i in range(1, n) %},
         cast(0 as double) as w{{ i }}
         {%- endfor %}
     from {{ rows }}
+    group by
+        source_name,
+        step
 
 ),
 
