@@ -14,8 +14,8 @@ from rich.console import Console
 
 from benchmarks.score_quality import ours, shop
 from benchmarks.score_quality.shop import Shop, ShopError
+from ingestion.warehouse import PROJECT_DIR
 
-PROJECT = Path(__file__).resolve().parent.parent.parent
 OUR_NAME = "ours"
 METHODS = (
     OUR_NAME,
@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     out.add_argument(
         "--out",
         type=Path,
-        default=PROJECT / "data" / "score_quality",
+        default=PROJECT_DIR / "data" / "score_quality",
         metavar="DIR",
         help="folder for results.json and calibration.png (default: data/score_quality)",
     )

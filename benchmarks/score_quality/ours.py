@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.score_quality.shop import Shop, candidates, quoted
-from ingestion.warehouse import FILE_FORMAT, Paths
+from ingestion.warehouse import FILE_FORMAT, PROJECT_DIR, Paths
 
-DBT_PROJECT = Path(__file__).resolve().parent.parent.parent / "dbt_project"
+DBT_PROJECT = PROJECT_DIR / "dbt_project"
 SOURCE = "shop"
 
 # The one place that knows what the models are called and take.
@@ -38,8 +38,7 @@ def score(shop: Shop, cutoff: dt.date, folder: Path) -> pa.Table:
     Args:
         shop: the shop; its level is what the models take for the category.
         cutoff: last day that the models see.
-        folder: where the warehouse and dbt's files are written. Given again for another cutoff, dbt need not parse the
-            project again.
+        folder: where the warehouse and dbt's files are written; may be the same for each cutoff.
 
     Returns:
         A row per customer and category that the models score: customer_id and category as the shop has them, score and

@@ -4,10 +4,10 @@
 {% macro score_features() -%}
   {{ return({
     'adoption_log_odds': log_odds('k.adoption_rate'),
-    'surplus': 'sign(p.surplus) * ln(1 + abs(p.surplus))',
+    'surplus': compressed_surplus(),
     'expected': expected_ownership(),
     'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + 0.0001)',
-    'surplus_by_expected': 'sign(p.surplus) * ln(1 + abs(p.surplus)) * ' ~ expected_ownership(),
+    'surplus_by_expected': compressed_surplus() ~ ' * ' ~ expected_ownership(),
     'recent_popularity': 'k.recent_popularity',
     'popularity': 'k.popularity',
     'pace': 'ln(1 + c.adopted_recent)',
@@ -17,6 +17,11 @@
     'breadth': 'ln(1 + c.owned_count)',
     'newness': 'greatest(0, 1 - c.tenure_days / ' ~ 3.0 * var('score_horizon_days') ~ ')',
   }) }}
+{%- endmacro %}
+
+{#- What the categories they own say about it; what they say very loudly counts little more. -#}
+{% macro compressed_surplus() -%}
+  {{ return('sign(p.surplus) * ln(1 + abs(p.surplus))') }}
 {%- endmacro %}
 
 {#- How likely the customer were to own the category if only how much they own and how widely it is owned mattered. -#}

@@ -1,7 +1,19 @@
 {#- How many earlier dates the score is built for: those that the back-test judges, and before them those that the
     first of these learns from. Dates are numbered back from the newest, a horizon apart: step 0 is the newest. -#}
 {% macro score_last_step() -%}
-  {{ var('score_backtest_dates') + score_learning_windows() }}
+  {{ return(var('score_backtest_dates') + score_learning_windows()) }}
+{%- endmacro %}
+
+{#- Purchases older than any date's features look (three steps back) share one step: all that matters of them is that
+    they happened. -#}
+{% macro score_capped_step() -%}
+  least(step, {{ score_last_step() + 3 }})
+{%- endmacro %}
+
+{#- Of the customers at a date, those the score is about: the newest date is scored for every active customer; earlier
+    ones serve to learn and to judge. -#}
+{% macro is_scored() -%}
+  is_active and (step = 0 or is_sampled)
 {%- endmacro %}
 
 {#- Weights are learned from the three windows before a date, each a horizon long; the newest counts most. -#}

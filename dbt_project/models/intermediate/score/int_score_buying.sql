@@ -1,15 +1,4 @@
-{#- Older purchases share the last step: all that matters of them is that they happened. Features look three steps
-    back. -#}
 with
-
-lines as (
-
-    select
-        *,
-        least(step, {{ score_last_step() | int + 3 }}) as capped_step
-    from {{ ref('int_score_lines') }}
-
-),
 
 bought as (
 
@@ -17,14 +6,14 @@ bought as (
         source_name,
         customer_number,
         category_number,
-        capped_step as step,
+        {{ score_capped_step() }} as step,
         sum(amount) as amount
-    from lines
+    from {{ ref('int_score_lines') }}
     group by
         source_name,
         customer_number,
         category_number,
-        capped_step
+        {{ score_capped_step() }}
 
 )
 

@@ -91,7 +91,6 @@ shops as (
         source_name,
         step,
         sum(case when is_active then 1 else 0 end) as active_customer_count,
-        sum(case when is_sampled then 1 else 0 end) as sampled_customer_count,
         sum(case when is_sampled then owned_count else 0 end) as sampled_breadth,
         sum(
             case when is_sampled then cast(owned_count as double) * owned_count else 0 end

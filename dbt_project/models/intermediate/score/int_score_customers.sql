@@ -2,10 +2,7 @@ with
 
 lines as (
 
-    select
-        *,
-        least(step, {{ score_last_step() | int + 3 }}) as capped_step
-    from {{ ref('int_score_lines') }}
+    select * from {{ ref('int_score_lines') }}
 
 ),
 
@@ -21,7 +18,7 @@ visits as (
         source_name,
         customer_key,
         customer_number,
-        capped_step as step,
+        {{ score_capped_step() }} as step,
         count(distinct purchase_date) as visit_days,
         min(purchase_date) as first_purchase_date,
         max(purchase_date) as last_purchase_date,
@@ -31,7 +28,7 @@ visits as (
         source_name,
         customer_key,
         customer_number,
-        capped_step
+        {{ score_capped_step() }}
 
 ),
 

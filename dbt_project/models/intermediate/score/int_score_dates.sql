@@ -15,7 +15,7 @@ shops as (
 
 steps as (
 
-    {%- for step in range(score_last_step() | int + 1) %}
+    {%- for step in range(score_last_step() + 1) %}
         select {{ step }} as step
         {%- if not loop.last %}
             union all

@@ -7,13 +7,10 @@ buying as (
 
 ),
 
--- The newest date is scored for every active customer; earlier ones serve to learn and to judge.
 customers as (
 
     select * from {{ ref('int_score_customers') }}
-    where
-        is_active
-        and (step = 0 or is_sampled)
+    where {{ is_scored() }}
 
 )
 

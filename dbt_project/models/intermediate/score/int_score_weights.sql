@@ -85,7 +85,7 @@ scored as (
         x.step,
         x.y,
         x.weight,
-        x.base as adoption_rate,
+        x.base as rate_log_odds,
         x.base + w.w0{{ weighted_sum(features.keys() | list, 'x.', 'w.w') }} as raw_score
     from learning as x
     inner join fitted as w
@@ -113,7 +113,7 @@ bent as (
         centre,
         y,
         weight,
-        adoption_rate,
+        rate_log_odds,
         raw_score as base,
         raw_score - centre as distance,
         (raw_score - centre) * (raw_score - centre) as squared_distance
@@ -136,7 +136,7 @@ explained as (
         x.weight,
         x.centre,
         {{ likelihood('x.base + c.w0 + c.w1 * x.distance + c.w2 * x.squared_distance') }} as likelihood,
-        {{ likelihood('x.adoption_rate + l.w0') }} as level_likelihood
+        {{ likelihood('x.rate_log_odds + l.w0') }} as level_likelihood
     from bent as x
     inner join calibrated as c
         on
