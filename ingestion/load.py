@@ -13,7 +13,7 @@ from types import ModuleType
 import duckdb
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ingestion import warehouse
+from ingestion import run_history, warehouse
 from ingestion.contracts import (
     SQL_TYPES,
     CheckedDelivery,
@@ -73,11 +73,13 @@ class LoadReport:
     Attributes:
         source: the source's name.
         tables: one report per table, by name.
+        deliveries: landed files ever loaded, each version of them.
         seconds: wall time.
     """
 
     source: str
     tables: Mapping[str, TableReport]
+    deliveries: int
     seconds: float
 
 
@@ -125,13 +127,13 @@ def load(name: str, tables: Sequence[str] | None = None, say: Say = print) -> Lo
         )
     try:
         with warehouse.only_writer(say):
-            reports = _load(module, name, chosen, say)
+            reports, deliveries = _load(module, name, chosen, say)
     except (duckdb.Error, OSError) as error:
         raise _explained(error) from error
-    return LoadReport(name, reports, time.monotonic() - started)
+    return LoadReport(name, reports, deliveries, time.monotonic() - started)
 
 
-def _load(module: ModuleType, name: str, chosen: Sequence[LandedTable], say: Say) -> dict[str, TableReport]:
+def _load(module: ModuleType, name: str, chosen: Sequence[LandedTable], say: Say) -> tuple[dict[str, TableReport], int]:
     found = find_deliveries(warehouse.paths().landing / name, chosen)
     reports = {table.name: TableReport(table.name, sum(d.table == table for d in found)) for table in chosen}
     with warehouse.connect() as connection:
@@ -150,9 +152,11 @@ def _load(module: ModuleType, name: str, chosen: Sequence[LandedTable], say: Say
                 reports[table].new_columns |= columns
             connection.execute("checkpoint")
         _prove_arrival(connection, name, module.TABLES)
+        # So that the models find its tables, in a new warehouse too.
+        run_history.load(connection)
         for report in reports.values():
             report.rows_total = _count(connection, f"raw_{name}.{report.name}")
-    return reports
+        return reports, _count(connection, f"raw_{name}.{DELIVERIES}")
 
 
 def _settle(

@@ -65,6 +65,11 @@ class Paths:
         return self.root / "logs"
 
     @property
+    def run_history(self) -> Path:
+        """One file for each run: its checks, steps and deliveries. Outside the warehouse, which may be rebuilt."""
+        return self.root / "run_history"
+
+    @property
     def audited(self) -> Path:
         """Written when all models were built and no blocking check failed; only such a warehouse is published."""
         return self.root / "audited"

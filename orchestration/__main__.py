@@ -144,11 +144,12 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.command == "query":
         return ask(chosen.sql)
     # The terminal itself: while the run goes on, stdout is the log file.
+    from delivery.objectives import ObjectivesError
     from orchestration.resources import DbtProjectError
 
     try:
         return run_nightly(Console(file=sys.stdout, highlight=False))
-    except (DbtProjectError, OSError) as error:
+    except (DbtProjectError, ObjectivesError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]

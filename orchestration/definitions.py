@@ -2,11 +2,13 @@
 
 import dagster as dg
 
-from orchestration.assets.dbt import model_assets
+from delivery import objectives
+from orchestration.assets.dbt import model_assets, quality_assets
+from orchestration.assets.history import history_assets
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.published import published_asset
 from orchestration.assets.raw import raw_assets
-from orchestration.checks import newest_purchase_check
+from orchestration.checks import objective_checks, row_checks, source_checks
 from orchestration.progress import progress_logger
 from orchestration.resources import active_sources, dbt_cli, dbt_project
 from orchestration.schedules import every_night, nightly
@@ -17,6 +19,7 @@ def defs() -> dg.Definitions:
     """Collect everything; touches neither data nor network."""
     project = dbt_project()
     sources = active_sources()
+    promised = objectives.read()
     models = model_assets(project)
     landing = [landing_assets(source) for source in sources]
     return dg.Definitions(
@@ -24,9 +27,15 @@ def defs() -> dg.Definitions:
             *(spec for one in landing for spec in (one if isinstance(one, list) else [one])),
             *(raw_assets(source) for source in sources),
             models,
-            published_asset(project, models),
+            history_assets(project, models, sources, promised),
+            quality_assets(project),
+            published_asset(project),
         ],
-        asset_checks=[newest_purchase_check(source, project) for source in sources],
+        asset_checks=[
+            *(source_checks(source, project) for source in sources),
+            row_checks(sources, promised),
+            objective_checks(promised),
+        ],
         resources={"dbt": dbt_cli()},
         jobs=[nightly],
         schedules=[every_night],

@@ -11,6 +11,15 @@ from dagster import DagsterEventType
 # What dagster-dbt logs of itself in the same way as we do.
 DAGSTER_DBT_SAYS = ("A dbt subsetted execution", "Running dbt command", "Finished dbt command", "Copying `")
 
+STEP_NAMES = {
+    "build_models": "modelling",
+    "check_rows": "measuring",
+    "record_run": "recording",
+    "build_quality": "quality tables",
+    "judge_objectives": "judging",
+    "published__next_aisle": "publishing",
+}
+
 
 class ProgressHandler(logging.Handler):
     """Prints what a run does; a failed check or step stands out, all details are in the run's log file.
@@ -67,12 +76,12 @@ def step_name(step: str) -> str:
     Args:
         step: Dagster's key of the step.
     """
-    for prefix, word in (("land_", "landing"), ("load_", "loading")):
+    if step in STEP_NAMES:
+        return STEP_NAMES[step]
+    for prefix, word in (("land_", "landing"), ("load_", "loading"), ("check_", "checking")):
         if step.startswith(prefix):
             return f"{word} {step.removeprefix(prefix)}"
-    if step.endswith("newest_purchase_is_recent"):
-        return f"freshness {step.partition('__')[0]}"
-    return {"build_models": "modelling", "published__next_aisle": "publishing"}.get(step, step)
+    return step
 
 
 @dg.logger(None, description="A run's progress for a person at a terminal.")

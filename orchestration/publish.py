@@ -1,7 +1,8 @@
 """Publishing: the marts are copied to a file of their own, which then takes the old one's place in one step."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,20 @@ def mark_audited() -> None:
     """Note that the warehouse, as it is now, was built as a whole and passed its blocking checks."""
     places = warehouse.paths()
     places.audited.write_text(str(places.warehouse.stat().st_mtime_ns), encoding="utf-8")
+
+
+def withdraw_audit() -> None:
+    """Note that the warehouse must not be published."""
+    warehouse.paths().audited.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def keep_audit() -> Iterator[None]:
+    """Write the warehouse without touching what its checks were about: if it was audited before, it is afterwards."""
+    audited = is_audited()
+    yield
+    if audited:
+        mark_audited()
 
 
 def is_audited() -> bool:

@@ -15,6 +15,9 @@ from rich.table import Table
 from ingestion import warehouse
 from orchestration.progress import step_name
 
+# How an objective may stand, the best first.
+STATUSES = ("met", "warning", "breach", "not measured")
+
 
 def print_summary(result: dg.ExecuteInProcessResult, seconds: float, console: Console) -> None:
     """Print what a run did; after a failure also what failed, why, and what readers see meanwhile.
@@ -33,11 +36,16 @@ def print_summary(result: dg.ExecuteInProcessResult, seconds: float, console: Co
         console.print(_rows(connection, _loaded(result.all_events)))
         console.print(_rejected(connection))
         _print_figures(connection, console)
+        objectives = connection.execute("select status, count(*) from quality.slo_status group by 1").fetchall()
+    counts = dict(objectives)
     console.print(_steps(result.all_events, seconds), soft_wrap=True)
     passed, failed = _checks(result.all_events)
+    standing = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
+    console.print(f"[bold]Objectives[/]   {standing} (quality.slo_status)")
     console.print(f"[bold]Checks[/]       {passed:,} passed" + (f", {len(failed):,} warned" if failed else ""))
     for check in failed:
-        console.print(f"             [yellow]![/] {_describe(check)}")
+        console.print("             [yellow]![/] ", end="")
+        console.print(_describe(check), soft_wrap=True, markup=False)
     console.print(f"[bold]Published[/]    {published} ({published.stat().st_size / 1e6:,.0f} MB)", soft_wrap=True)
     console.print("\n[bold]Next[/]         make ui        assets, checks, schedule and lineage in the browser")
     console.print("             make query     ask the published copy in SQL")

@@ -5,8 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.fixtures import tiny_shop
+
+# Published tables of the runs themselves: they differ from run to run.
+OF_RUNS = {"quality.check_results", "quality.slo_status", "quality.run_metrics", "quality.load_metrics"}
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -24,13 +28,29 @@ def landing(data: Path) -> Path:
     return tiny_shop.land(data / "landing" / "complete_journey")
 
 
+def lenient_objectives(folder: Path) -> Path:
+    """The product's objectives, but that of a shop of thirteen lines half may be wrong."""
+    objectives = yaml.safe_load((PROJECT_DIR / "delivery" / "objectives.yml").read_text(encoding="utf-8"))
+    for one in objectives["objectives"]:
+        if one["name"].startswith("rows_arrive_"):
+            one |= {"warn_below": 50, "breach_below": 50}
+    file = folder / "objectives.yml"
+    file.write_text(yaml.safe_dump(objectives), encoding="utf-8")
+    return file
+
+
 class Project:
     """The project's commands, run as a user runs them, on a data folder of the test's own."""
 
     def __init__(self, data: Path, dbt_dir: Path) -> None:
         self.data = data
         self.dbt_dir = dbt_dir
-        self.env = {**os.environ, "NEXT_AISLE_DATA": str(data), "DAGSTER_DISABLE_TELEMETRY": "1"}
+        self.env = {
+            **os.environ,
+            "NEXT_AISLE_DATA": str(data),
+            "NEXT_AISLE_OBJECTIVES": str(lenient_objectives(data.parent)),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+        }
 
     def python(self, *arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
         """`python -m ...` in the project's folder."""

@@ -1,6 +1,6 @@
 """Every dbt model as an asset, every dbt test as a check of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,51 +9,79 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
 from ingestion import warehouse
 from orchestration.assets.raw import WAREHOUSE_POOL
-from orchestration.publish import mark_audited
+from orchestration.publish import keep_audit, mark_audited, withdraw_audit
 from orchestration.translators import LayerTranslator
+
+# Tells the models that are built from the run's own record, after all others.
+AFTER_RECORDING = "tag:after_recording"
 
 
 def model_assets(project: DbtProject) -> dg.AssetsDefinition:
-    """Declare the dbt models.
+    """Declare the dbt models that are built from the sources' rows.
 
     Args:
         project: the dbt project, with its manifest.
     """
 
-    @dbt_assets(
+    # Unit tests prove the rules when they change (CI), not the data of the night.
+    @_models("build_models", project, exclude=f"resource_type:unit_test {AFTER_RECORDING}")
+    def build_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+        """Run dbt build: each model, then its tests; a failed test stops what depends on it."""
+        with warehouse.only_writer(context.log.info):
+            withdraw_audit()
+            yield from _build(context, dbt, project)
+            if not context.is_subset:
+                mark_audited()
+
+    return build_models
+
+
+def quality_assets(project: DbtProject) -> dg.AssetsDefinition:
+    """Declare the dbt models that say how the run went, built once it is recorded.
+
+    Args:
+        project: the dbt project, with its manifest.
+    """
+
+    @_models("build_quality", project, select=AFTER_RECORDING, exclude="resource_type:unit_test")
+    def build_quality(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+        """Run dbt build for the tables of the run's checks, steps and deliveries, and how the objectives stand."""
+        with warehouse.only_writer(context.log.info), keep_audit():
+            yield from _build(context, dbt, project)
+
+    return build_quality
+
+
+def _models(name: str, project: DbtProject, exclude: str, select: str = "fqn:*") -> Callable[..., dg.AssetsDefinition]:
+    return dbt_assets(
         manifest=project.manifest_path,
         project=project,
         dagster_dbt_translator=LayerTranslator(),
-        name="build_models",
+        name=name,
         pool=WAREHOUSE_POOL,
-        # Unit tests prove the rules when they change (CI), not the data of the night.
-        exclude="resource_type:unit_test",
+        select=select,
+        exclude=exclude,
     )
-    def build_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-        """Run dbt build: each model, then its tests; a failed test stops what depends on it."""
-        models, failure = [], None
-        with warehouse.only_writer(context.log.info):
-            # One target folder for all runs: the pool allows one at a time, and dbt reuses what it parsed.
-            target = project.project_dir / project.target_path
-            # What an earlier build left must not be taken for this one's.
-            (target / "run_results.json").unlink(missing_ok=True)
-            warehouse.paths().audited.unlink(missing_ok=True)
-            try:
-                for event in dbt.cli(["build"], context=context, target_path=target).stream():
-                    if isinstance(event, dg.Output):
-                        context.log.info(f"built {'.'.join(context.asset_key_for_output(event.output_name).path)}")
-                        models.append(event)
-                    else:
-                        yield event
-            except DagsterDbtCliRuntimeError as error:
-                failure = error
-            yield from _with_row_counts(context, models)
-            if not failure and not context.is_subset:
-                mark_audited()
-        if failure:
-            raise failure
 
-    return build_models
+
+def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, project: DbtProject) -> Iterator[Any]:
+    models, failure = [], None
+    # One target folder for all runs: the pool allows one at a time, and dbt reuses what it parsed.
+    target = project.project_dir / project.target_path
+    # What an earlier build left must not be taken for this one's.
+    (target / "run_results.json").unlink(missing_ok=True)
+    try:
+        for event in dbt.cli(["build"], context=context, target_path=target).stream():
+            if isinstance(event, dg.Output):
+                context.log.info(f"built {'.'.join(context.asset_key_for_output(event.output_name).path)}")
+                models.append(event)
+            else:
+                yield event
+    except DagsterDbtCliRuntimeError as error:
+        failure = error
+    yield from _with_row_counts(context, models)
+    if failure:
+        raise failure
 
 
 def _with_row_counts(context: dg.AssetExecutionContext, models: list[dg.Output[Any]]) -> Iterator[dg.Output[Any]]:

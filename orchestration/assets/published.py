@@ -3,7 +3,7 @@
 import json
 
 import dagster as dg
-from dagster_dbt import DbtProject, get_asset_key_for_model
+from dagster_dbt import DbtProject
 
 from ingestion.warehouse import WarehouseBusyError, only_writer
 from orchestration.assets.raw import WAREHOUSE_POOL
@@ -14,23 +14,22 @@ from orchestration.translators import EVERY_NIGHT
 PUBLISHED_KEY = dg.AssetKey(["published", "next_aisle"])
 
 
-def published_asset(project: DbtProject, models: dg.AssetsDefinition) -> dg.AssetsDefinition:
+def published_asset(project: DbtProject) -> dg.AssetsDefinition:
     """Declare the published copy.
 
     Args:
         project: the dbt project; everything below models/marts is published.
-        models: the assets of its models.
     """
     manifest = json.loads(project.manifest_path.read_text(encoding="utf-8"))
     marts = sorted(
-        (node["schema"], node["alias"], node["name"])
+        (node["schema"], node["alias"])
         for node in manifest["nodes"].values()
         if node["resource_type"] == "model" and "marts" in node["fqn"]
     )
 
     @dg.asset(
         key=PUBLISHED_KEY,
-        deps=[get_asset_key_for_model([models], name) for _, _, name in marts],
+        deps=[dg.AssetKey(mart) for mart in marts],
         group_name="published",
         owners=[OWNERS["analytics-engineering"]],
         kinds={"duckdb"},
@@ -46,7 +45,7 @@ def published_asset(project: DbtProject, models: dg.AssetsDefinition) -> dg.Asse
                         "the warehouse was changed since all its checks passed, or they never did. Run the nightly "
                         "job: it builds, checks and publishes everything."
                     )
-                publication = publish([(schema, alias) for schema, alias, _ in marts])
+                publication = publish(marts)
         except (PublicationError, WarehouseBusyError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         return dg.MaterializeResult(

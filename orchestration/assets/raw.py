@@ -51,7 +51,10 @@ def raw_assets(source: str) -> dg.AssetsDefinition:
             )
         yield dg.MaterializeResult(
             asset_key=dg.AssetKey([source, DELIVERIES]),
-            metadata={"files_loaded": sum(table.files_loaded for table in report.tables.values())},
+            metadata={
+                "dagster/row_count": report.deliveries,
+                "files_loaded": sum(table.files_loaded for table in report.tables.values()),
+            },
         )
 
     return load_source

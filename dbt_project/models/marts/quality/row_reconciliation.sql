@@ -7,12 +7,27 @@ landed as (
 
 ),
 
+-- Amounts as staging reads them, which a test of its own holds to the raw table.
+arrived as (
+
+    select
+        source_name,
+        'purchases' as table_name,
+        sum(amount) as raw_amount
+    from (
+        {{ union_sources('purchases') }}
+    ) as lines
+    group by source_name
+
+),
+
 kept as (
 
     select
         source_name,
         'customers' as table_name,
-        count(*) as kept_rows
+        count(*) as kept_rows,
+        0 as kept_amount
     from {{ ref('dim_customers') }}
     where not is_inferred
     group by source_name
@@ -22,7 +37,8 @@ kept as (
     select
         source_name,
         'products' as table_name,
-        count(*) as kept_rows
+        count(*) as kept_rows,
+        0 as kept_amount
     from {{ ref('dim_products') }}
     where not is_inferred
     group by source_name
@@ -32,7 +48,8 @@ kept as (
     select
         source_name,
         'purchases' as table_name,
-        count(*) as kept_rows
+        count(*) as kept_rows,
+        sum(amount) as kept_amount
     from {{ ref('fct_purchases') }}
     group by source_name
 
@@ -44,7 +61,17 @@ rejected as (
         source_name,
         table_name,
         count(*) as rejected_rows,
-        sum(amount) as rejected_amount
+        sum(amount) as rejected_amount,
+        sum(case when rejection_reason like 'missing_%' then 1 else 0 end) as incomplete_rows,
+        sum(
+            case when rejection_reason = 'duplicate' or rejection_reason like 'repeated_%' then 1 else 0 end
+        ) as repeated_rows,
+        sum(
+            case when rejection_reason in ('zero_quantity', 'zero_amount', 'future_date') then 1 else 0 end
+        ) as invalid_rows,
+        sum(
+            case when rejection_reason in ('superseded_delivery', 'return') then 1 else 0 end
+        ) as set_aside_rows
     from {{ ref('rejected_rows') }}
     group by
         source_name,
@@ -58,8 +85,18 @@ select
     cast(landed.row_count as bigint) as raw_rows,
     cast(coalesce(kept.kept_rows, 0) as bigint) as kept_rows,
     cast(coalesce(rejected.rejected_rows, 0) as bigint) as rejected_rows,
+    cast(coalesce(rejected.incomplete_rows, 0) as bigint) as incomplete_rows,
+    cast(coalesce(rejected.repeated_rows, 0) as bigint) as repeated_rows,
+    cast(coalesce(rejected.invalid_rows, 0) as bigint) as invalid_rows,
+    cast(coalesce(rejected.set_aside_rows, 0) as bigint) as set_aside_rows,
+    cast(coalesce(arrived.raw_amount, 0) as decimal(18, 2)) as raw_amount,
+    cast(coalesce(kept.kept_amount, 0) as decimal(18, 2)) as kept_amount,
     cast(coalesce(rejected.rejected_amount, 0) as decimal(18, 2)) as rejected_amount
 from landed
+left join arrived
+    on
+        landed.source_name = arrived.source_name
+        and landed.table_name = arrived.table_name
 left join kept
     on
         landed.source_name = kept.source_name

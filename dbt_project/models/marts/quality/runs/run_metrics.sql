@@ -1,0 +1,111 @@
+{#- A step is judged by so many runs before it, and not by fewer than the second number. -#}
+{% set runs_before = 30 -%}
+{% set fewest_runs = 5 -%}
+with
+
+steps as (
+
+    select
+        steps.run_id,
+        runs.run_number,
+        runs.started_at as run_started_at,
+        runs.job,
+        steps.step,
+        steps.seconds,
+        steps.row_count,
+        steps.succeeded
+    from {{ source('history', 'steps') }} as steps
+    inner join {{ source('history', 'runs') }} as runs
+        on steps.run_id = runs.run_id
+
+),
+
+-- The step itself is not among the runs that it is compared with, nor is one that broke off.
+before as (
+
+    select
+        steps.run_id,
+        steps.step,
+        earlier.seconds
+    from steps
+    inner join steps as earlier
+        on
+            steps.step = earlier.step
+            and steps.run_number - {{ runs_before }} <= earlier.run_number
+            and steps.run_number > earlier.run_number
+            and earlier.succeeded
+
+),
+
+-- Medians: a single slow night changes neither what is usual nor how much is usual to differ from it.
+usual as (
+
+    select
+        run_id,
+        step,
+        count(*) as earlier_runs,
+        median(seconds) as usual_seconds
+    from before
+    group by
+        run_id,
+        step
+
+),
+
+spread as (
+
+    select
+        before.run_id,
+        before.step,
+        median(abs(before.seconds - usual.usual_seconds)) as usual_difference
+    from before
+    inner join usual
+        on
+            before.run_id = usual.run_id
+            and before.step = usual.step
+    group by
+        before.run_id,
+        before.step
+
+),
+
+judged as (
+
+    select
+        steps.*,
+        coalesce(usual.earlier_runs, 0) as earlier_runs,
+        usual.usual_seconds,
+        -- Twice as long, five seconds longer, and beyond six deviations (1.4826 medians of the differences each).
+        case
+            when usual.earlier_runs >= {{ fewest_runs }} then greatest(
+                2 * usual.usual_seconds,
+                usual.usual_seconds + 5,
+                usual.usual_seconds + 6 * 1.4826 * spread.usual_difference
+            )
+        end as limit_seconds
+    from steps
+    left join usual
+        on
+            steps.run_id = usual.run_id
+            and steps.step = usual.step
+    left join spread
+        on
+            steps.run_id = spread.run_id
+            and steps.step = spread.step
+
+)
+
+select
+    run_id,
+    run_number,
+    run_started_at,
+    job,
+    step,
+    seconds,
+    row_count,
+    succeeded,
+    cast(earlier_runs as bigint) as earlier_runs,
+    cast(usual_seconds as double) as usual_seconds,
+    cast(limit_seconds as double) as limit_seconds,
+    coalesce(seconds > limit_seconds, false) as is_far_longer
+from judged

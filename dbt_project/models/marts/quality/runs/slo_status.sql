@@ -1,0 +1,157 @@
+{#- Days of the window whose share is compared with the days before them. -#}
+{% set recent_days = 7 -%}
+{#- What share of the error budget the failures must grow or shrink by to be called a trend. -#}
+{% set notable_share_of_budget = 0.1 -%}
+{% set seconds_ago = dbt.datediff('results.run_started_at', 'objectives.started_at', 'second') | trim -%}
+with
+
+ranked as (
+
+    select
+        run_id,
+        run_number,
+        started_at,
+        row_number() over (order by run_number desc) as place_from_the_end
+    from {{ source('history', 'runs') }}
+
+),
+
+-- The run that was recorded last, whatever the clock said then.
+newest as (
+
+    select * from ranked
+    where place_from_the_end = 1
+
+),
+
+objectives as (
+
+    select
+        objectives.*,
+        newest.run_number,
+        newest.started_at
+    from {{ source('history', 'objectives') }} as objectives
+    inner join newest
+        on objectives.run_id = newest.run_id
+
+),
+
+-- A run dated after the newest one was dated by a clock that stood wrong.
+results as (
+
+    select
+        objectives.objective,
+        objectives.unit,
+        results.run_id,
+        results.status,
+        results.run_id = objectives.run_id as is_newest,
+        {{ seconds_ago }} < {{ recent_days }} * 86400 as is_recent,
+        greatest(coalesce(results.rows_read, 1), 1) as rows_read,
+        case
+            when results.status = 'pass' then coalesce(results.rows_failed, 0)
+            else greatest(coalesce(results.rows_failed, 1), 1)
+        end as rows_failed
+    from objectives
+    inner join {{ ref('check_results') }} as results
+        on
+            objectives.objective = results.objective
+            and objectives.started_at >= results.run_started_at
+            and objectives.window_days * 86400 > {{ seconds_ago }}
+
+),
+
+counted as (
+
+    select
+        objective,
+        run_id,
+        status,
+        is_newest,
+        is_recent,
+        case when unit = 'rows' then rows_read else 1 end as counted,
+        case
+            when unit = 'rows' then least(rows_failed, rows_read)
+            when status = 'pass' then 0
+            else 1
+        end as failed
+    from results
+
+),
+
+summed as (
+
+    select
+        objective,
+        count(distinct run_id) as window_runs,
+        sum(case when is_newest then 1 else 0 end) as checks_in_run,
+        sum(case when is_newest and status = 'fail' then 1 else 0 end) as checks_failed_in_run,
+        sum(case when is_newest and status = 'warn' then 1 else 0 end) as checks_warned_in_run,
+        1.0 * sum(case when is_newest then failed end) / sum(case when is_newest then counted end) as failed_in_run,
+        1.0 * sum(failed) / sum(counted) as failed_in_window,
+        1.0 * sum(case when is_recent then failed end) / sum(case when is_recent then counted end) as failed_recently,
+        1.0 * sum(case when not is_recent then failed end) / sum(case when not is_recent then counted end)
+            as failed_before
+    from counted
+    group by objective
+
+),
+
+judged as (
+
+    select
+        objectives.*,
+        summed.window_runs,
+        summed.checks_in_run,
+        summed.failed_recently,
+        summed.failed_before,
+        cast(100 * (1 - summed.failed_in_run) as double) as attained_in_run,
+        cast(100 * (1 - summed.failed_in_window) as double) as attained,
+        1 - objectives.target / 100 as budget,
+        summed.failed_in_window,
+        summed.checks_failed_in_run,
+        summed.checks_warned_in_run
+    from objectives
+    left join summed
+        on objectives.objective = summed.objective
+
+)
+
+select
+    objective,
+    description,
+    category,
+    owner,
+    unit,
+    target,
+    warn_below,
+    breach_below,
+    blocks,
+    run_id,
+    run_number,
+    started_at as run_started_at,
+    cast(coalesce(checks_in_run, 0) as bigint) as checks_in_run,
+    round(attained_in_run, 9) as attained_in_run,
+    case
+        when coalesce(checks_in_run, 0) = 0 then 'not measured'
+        when checks_failed_in_run > 0 or attained_in_run < breach_below then 'breach'
+        when checks_warned_in_run > 0 or attained_in_run < warn_below then 'warning'
+        else 'met'
+    end as status,
+    window_days,
+    cast(coalesce(window_runs, 0) as bigint) as window_runs,
+    round(attained, 9) as attained,
+    round(cast(
+        case
+            when attained is null then null
+            -- Where all of it is promised there is no budget: any failure has spent it.
+            when budget <= 0 then case when failed_in_window > 0 then 0 else 1 end
+            else 1 - failed_in_window / budget
+        end as double
+    ), 6) as error_budget_left,
+    case
+        when failed_recently is null or failed_before is null then 'too little history'
+        when failed_recently - failed_before > {{ notable_share_of_budget }} * budget then 'worsening'
+        when failed_before - failed_recently > {{ notable_share_of_budget }} * budget then 'improving'
+        else 'steady'
+    end as trend
+from judged

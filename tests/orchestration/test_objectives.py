@@ -1,0 +1,98 @@
+"""Each check that can run measures one objective, and both agree on what stops a publication."""
+
+import json
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from delivery import objectives
+from delivery.objectives import Objectives
+from orchestration.checks import RECONCILIATION, ROW_MEASURES, SLO_STATUS, in_words
+from orchestration.definitions import defs
+from orchestration.resources import DBT_DIR, dbt_project
+
+# Made by the recorder from what Dagster logged, and by quality.check_results from how a run compares with others.
+RECORDED = {"run_ends_in_time", "columns_are_as_declared"}
+COMPARED = {"delivery_is_not_far_smaller_than_usual", "step_takes_not_far_longer_than_usual"}
+
+
+@pytest.fixture(scope="module")
+def promised() -> Objectives:
+    return objectives.read()
+
+
+@pytest.fixture(scope="module")
+def dbt_tests() -> list[dict[str, Any]]:
+    manifest = json.loads(dbt_project().manifest_path.read_text(encoding="utf-8"))
+    return [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
+
+
+@pytest.fixture(scope="module")
+def dagster_checks(dbt_tests: list[dict[str, Any]]) -> set[str]:
+    graph = defs().resolve_asset_graph()
+    names = {node["name"] for node in dbt_tests}
+    return {
+        key.name
+        for key in graph.asset_check_keys
+        if key.name not in names and key.asset_key not in (SLO_STATUS, RECONCILIATION)
+    }
+
+
+def test_every_check_measures_an_objective(
+    promised: Objectives, dbt_tests: list[dict[str, Any]], dagster_checks: set[str]
+) -> None:
+    without = [
+        node["name"]
+        for node in dbt_tests
+        if not promised.of(node["name"], (node.get("test_metadata") or {}).get("name", ""))
+    ]
+    without += [name for name in {*dagster_checks, *ROW_MEASURES, *RECORDED, *COMPARED} if not promised.of(name)]
+    assert not without, "name each of them, or its kind, in delivery/objectives.yml, under measured_by"
+
+
+def test_every_objective_is_measured(
+    promised: Objectives, dbt_tests: list[dict[str, Any]], dagster_checks: set[str]
+) -> None:
+    there = {node["name"] for node in dbt_tests} | {(node.get("test_metadata") or {}).get("name") for node in dbt_tests}
+    there |= {*dagster_checks, *ROW_MEASURES, *RECORDED, *COMPARED}
+    named = {check for one in promised.objectives for check in one.measured_by}
+    assert named - there == set(), "no check has this name"
+
+
+def test_a_dbt_test_stops_the_run_exactly_when_the_objective_that_it_measures_does(
+    promised: Objectives, dbt_tests: list[dict[str, Any]]
+) -> None:
+    for node in dbt_tests:
+        one = promised.of(node["name"], (node.get("test_metadata") or {}).get("name", ""))
+        stops = node["config"]["severity"].lower() == "error"
+        assert one and stops == (one.blocks and one.breach_below == 100), (node["name"], one)
+
+
+def test_all_eight_categories_are_promised_and_owners_exist(promised: Objectives) -> None:
+    assert {one.category for one in promised.objectives} == {
+        *("completeness", "uniqueness", "schema", "freshness", "validity", "accuracy"),
+        *("reconciliation", "timeliness"),
+    }
+    groups = yaml.safe_load((DBT_DIR / "models" / "groups.yml").read_text(encoding="utf-8"))["groups"]
+    assert {one.owner for one in promised.objectives} <= {group["owner"]["name"] for group in groups}
+
+
+def test_each_objective_is_a_check_in_the_ui_and_blocks_as_the_file_says(promised: Objectives) -> None:
+    graph = defs().resolve_asset_graph()
+    checks = {
+        key.name: graph.get(key).blocking
+        for key in graph.asset_check_keys
+        if key.asset_key == dg.AssetKey(["quality", "slo_status"])
+    }
+    assert {one.name: one.blocks for one in promised.objectives}.items() <= checks.items()
+
+
+def test_a_share_is_never_rounded_up_to_all() -> None:
+    said = in_words("breach", 99.99999, 99.999, 100, 0.0, "steady")
+    assert (
+        said
+        == "breach: 99.99 % in this run, 99.99 % in the window, 100 % promised; 0% of the error budget left; steady"
+    )
+    assert in_words("not measured", None, None, 100, None, "too little history") == "Not measured in this run."
