@@ -13,7 +13,7 @@ export
 endif
 export UV_PYTHON_DOWNLOADS ?= automatic
 
-.PHONY: help setup run test lint lint-sql ui query bench score-eval clean
+.PHONY: help setup run test lint lint-sql ui query contract bench score-eval clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -53,6 +53,10 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage (http://localhos
 
 query: setup ## ask the published copy in SQL
 	@$(UV) run --no-sync python -m orchestration query
+
+# datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
+contract: setup ## write the data contract anew; refuses what would break its readers without a new version
+	@UV_PROJECT_ENVIRONMENT=.tools/contract $(UV) run --quiet --locked --group contract python -m delivery contract
 
 bench: setup ## speed and memory against plain DuckDB, in one run
 	@$(UV) run --no-sync python -m benchmarks.main_job

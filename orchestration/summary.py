@@ -12,6 +12,7 @@ from dagster import DagsterEventType
 from rich.console import Console
 from rich.table import Table
 
+from delivery.dbt_metadata import DBT_DIR
 from ingestion import warehouse
 from orchestration.progress import step_name
 
@@ -243,8 +244,6 @@ def _first_line(failure: Any) -> str:
 
 def _dbt_errors() -> str | None:
     """What dbt says of the models and tests that could not run (a test that ran and failed is a failed check)."""
-    from orchestration.resources import DBT_DIR
-
     results = Path(DBT_DIR / "target" / "run_results.json")
     try:
         report = json.loads(results.read_text(encoding="utf-8"))

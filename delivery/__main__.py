@@ -1,0 +1,121 @@
+"""The contract at a terminal: `python -m delivery contract` is what `make contract` calls."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
+from delivery.contract import FOLDER, ContractError, read_metadata, render
+from delivery.dbt_metadata import DBT_DIR, DbtProjectError, parse_if_stale, read_manifest
+from delivery.files import write_all
+
+
+def contract(*, check: bool = False, since: str | None = None, folder: Path = FOLDER, dbt_dir: Path = DBT_DIR) -> int:
+    """Bring the committed contract up to date, unless that would break its readers without a new version.
+
+    Args:
+        check: write nothing; fail when the committed files are not what the metadata says.
+        since: a git revision; its contract, too, must not be broken without a new version.
+        folder: where the contract is kept.
+        dbt_dir: the dbt project.
+
+    Returns:
+        The exit code: 1 when nothing was written because readers would break, or when the check fails.
+    """
+    proposed = render(read_metadata(read_manifest(parse_if_stale(dbt_dir)), dbt_dir))
+    accepted = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+    changed = sorted(name for name in proposed.keys() | accepted.keys() if proposed.get(name) != accepted.get(name))
+    try:
+        refused = _refusal(accepted, proposed, "as committed") if changed else None
+        if since and not refused:
+            refused = _refusal(_at_revision(since), proposed, f"of {since}")
+    except DetectorMissingError:
+        # A stale file needs no judge.
+        if not (check and changed):
+            raise
+        refused = None
+    if refused:
+        print(refused, file=sys.stderr)
+        return 1
+    if not changed:
+        print(f"the contract in {folder} is what the metadata says")
+        return 0
+    if check:
+        print(
+            f"error: {', '.join(changed)} in {folder} is not what dbt's metadata, product.yml and objectives.yml say. "
+            "Run: make contract",
+            file=sys.stderr,
+        )
+        return 1
+    folder.mkdir(exist_ok=True)
+    write_all(folder, proposed)
+    for name in accepted.keys() - proposed.keys():
+        (folder / name).unlink()
+    print(f"wrote {', '.join(changed)} in {folder}")
+    return 0
+
+
+def _refusal(accepted: Mapping[str, str], proposed: Mapping[str, str], which: str) -> str | None:
+    """Say what breaks; None when nothing does, or when the version allows it."""
+    broken = breakages(accepted, proposed)
+    if not broken:
+        return None
+    old, new = _version(accepted), _version(proposed)
+    if is_bumped(old, new):
+        print(_listed(broken, f"version {new} breaks what readers have of {old}; tell them:"))
+        return None
+    higher = "major" if int(old.split(".")[0]) else "minor"
+    return _listed(
+        broken,
+        f"error: this breaks readers of the contract {which}, and the version is {new} (it was {old}). Nothing was "
+        f"written. Take the change back, or agree on it with those named here and raise the {higher} version in "
+        "dbt_project/dbt_project.yml:",
+    )
+
+
+def _listed(broken: list[Breakage], heading: str) -> str:
+    return "\n".join([heading, *(str(one) for one in broken)])
+
+
+def _version(contracts: Mapping[str, str]) -> str:
+    return str(yaml.safe_load(next(iter(contracts.values())))["version"])
+
+
+def _at_revision(revision: str) -> dict[str, str]:
+    """Read the contract of a git revision; empty where it had none."""
+    listed = _git("ls-tree", "--name-only", revision, "./").splitlines()
+    return {Path(path).name: _git("show", f"{revision}:./{Path(path).name}") for path in listed}
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ContractError(f"git {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(prog="python -m delivery", description="The doors to the published result.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    made = commands.add_parser("contract", help="write the data contract anew from dbt's metadata")
+    made.add_argument("--check", action="store_true", help="write nothing; fail when the committed files are stale")
+    made.add_argument("--since", metavar="REVISION", help="also hold the contract of this git revision")
+    chosen = parser.parse_args(arguments)
+    try:
+        return contract(check=chosen.check, since=chosen.since)
+    except (ContractError, DbtProjectError, DetectorMissingError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

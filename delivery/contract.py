@@ -1,0 +1,509 @@
+"""The data contract: what the published tables look like, what holds for them, and who must hear of a change.
+
+Generated from dbt's own metadata, product.yml and objectives.yml, so nothing is written twice. One contract for each
+published schema (Open Data Contract Standard), because a contract's server names one schema; and one descriptor of the
+product, whose output ports they are (Open Data Product Standard).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from delivery.dbt_metadata import DBT_DIR, Manifest, project_settings, published_models
+
+HERE = Path(__file__).resolve().parent
+# The contract as it was last accepted: what a change is compared with.
+FOLDER = HERE / "contract"
+# The published file, as seen from the contract beside it.
+PUBLISHED_FILE = "next_aisle.duckdb"
+
+ODCS_VERSION = "v3.2.0"
+ODPS_VERSION = "v1.0.0"
+HEADING = (
+    "# Generated from dbt's metadata, delivery/product.yml and delivery/objectives.yml: do not edit, `make contract`.\n"
+)
+
+# First part of a dbt data type to the standard's logical types.
+LOGICAL_TYPES = {
+    "string": "string",
+    "varchar": "string",
+    "boolean": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "int": "integer",
+    "integer": "integer",
+    "bigint": "integer",
+    "decimal": "number",
+    "double": "number",
+}
+# Column tags that say who may see it.
+CLASSIFICATIONS = ("personal",)
+# Category of an objective to the standard's dimensions of quality.
+DIMENSIONS = {
+    "completeness": "completeness",
+    "uniqueness": "uniqueness",
+    "schema": "conformity",
+    "validity": "conformity",
+    "accuracy": "accuracy",
+    "reconciliation": "consistency",
+    "freshness": "timeliness",
+    "timeliness": "timeliness",
+}
+
+Document = dict[str, Any]
+Node = Mapping[str, Any]
+
+
+class ContractError(Exception):
+    """The contract cannot be made from what the metadata says; the message says what to add where."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """All that the contract is made from.
+
+    Attributes:
+        manifest: dbt's manifest.
+        version: the product's version, from dbt_project.yml.
+        sources: the active sources, from dbt_project.yml.
+        product: product.yml.
+        objectives: objectives.yml.
+    """
+
+    manifest: Manifest
+    version: str
+    sources: list[str]
+    product: Document
+    objectives: Document
+
+
+def read_metadata(manifest: Manifest, dbt_dir: Path = DBT_DIR) -> Metadata:
+    """Put the manifest together with what the other files say.
+
+    Args:
+        manifest: dbt's manifest.
+        dbt_dir: the dbt project that it is of.
+    """
+    settings = project_settings(dbt_dir)
+    return Metadata(
+        manifest=manifest,
+        version=str(settings["version"]),
+        sources=list(settings["vars"]["sources"]),
+        product=yaml.safe_load((HERE / "product.yml").read_text(encoding="utf-8")),
+        objectives=yaml.safe_load((HERE / "objectives.yml").read_text(encoding="utf-8")),
+    )
+
+
+def render(metadata: Metadata) -> dict[str, str]:
+    """Write the contracts and the product's descriptor.
+
+    Args:
+        metadata: what they are made from.
+
+    Returns:
+        File name to text: `<schema>.odcs.yaml` for each published schema, and `<product>.odps.yaml`.
+
+    Raises:
+        ContractError: a published column has no type or no description.
+    """
+    models = published_models(metadata.manifest)
+    documents: dict[str, Document] = {
+        f"{schema}.odcs.yaml": _contract(metadata, schema, [node for node in models if node["schema"] == schema])
+        for schema in dict.fromkeys(node["schema"] for node in models)
+    }
+    documents[f"{metadata.product['id']}.odps.yaml"] = _product(metadata, models)
+    return {name: HEADING + dump(document) for name, document in documents.items()}
+
+
+def dump(document: Document) -> str:
+    """Write a document as YAML, in the order of its keys."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+
+
+def consumers(manifest: Manifest, model_id: str) -> list[Document]:
+    """List who reads a table: dbt's exposures that depend on it, directly or by a metric.
+
+    Args:
+        manifest: dbt's manifest.
+        model_id: the model's unique_id.
+
+    Returns:
+        For each its name, label, maturity, owner and e-mail, by name.
+    """
+    found = []
+    for exposure in manifest["exposures"].values():
+        if model_id in set(_models_behind(manifest, exposure["depends_on"]["nodes"])):
+            owner = exposure["owner"]
+            found.append(
+                {
+                    "name": exposure["name"],
+                    "label": exposure["label"] or exposure["name"],
+                    "maturity": exposure["maturity"],
+                    "owner": owner["name"],
+                    "email": owner["email"],
+                }
+            )
+    return sorted(found, key=lambda one: str(one["name"]))
+
+
+def _models_behind(manifest: Manifest, unique_ids: list[str]) -> Iterator[str]:
+    for unique_id in unique_ids:
+        if unique_id.startswith("model."):
+            yield unique_id
+        else:
+            yield from _models_behind(manifest, manifest["parent_map"].get(unique_id, []))
+
+
+def _contract(metadata: Metadata, schema: str, models: list[Document]) -> Document:
+    product, version = metadata.product, metadata.version
+    group = metadata.manifest["groups"][f"group.{metadata.manifest['metadata']['project_name']}.{models[0]['group']}"]
+    owner = group["owner"]
+    return {
+        "apiVersion": ODCS_VERSION,
+        "kind": "DataContract",
+        "id": f"{product['id']}.{schema}",
+        "name": f"{product['name']}: {schema}",
+        "version": version,
+        "status": product["status"],
+        "domain": product["domain"],
+        "dataProduct": product["id"],
+        "description": {
+            "purpose": f"{group['description']} {product['purpose']}",
+            "usage": product["usage"],
+            "limitations": product["limitations"],
+        },
+        "tags": product["tags"],
+        "servers": [
+            {
+                "server": "published",
+                "type": "duckdb",
+                "description": f"The published file, beside this one; elsewhere, set DATACONTRACT_DUCKDB_DATABASE to "
+                f"where {PUBLISHED_FILE} is.",
+                "database": PUBLISHED_FILE,
+                "schema": schema,
+            }
+        ],
+        "schema": [_table(metadata, node) for node in models],
+        "price": {"priceAmount": product["price"]},
+        "team": {
+            "name": owner["name"],
+            "members": [{"username": owner["email"], "name": owner["name"], "role": "owner"}],
+        },
+        "support": [_support(owner)],
+        "slaProperties": [*_freshness(metadata, models), *_promises(metadata)],
+    }
+
+
+def _table(metadata: Metadata, node: Node) -> Document:
+    name = f"{node['schema']}.{node['alias']}"
+    rules = _Rules(metadata, node)
+    properties = []
+    for column in node["columns"].values():
+        if not column["data_type"] or not column["description"]:
+            raise ContractError(f"{name}.{column['name']} needs a data_type and a description, in {node['patch_path']}")
+        properties.append(_property(rules, name, column))
+    return _without_empty(
+        {
+            "name": node["alias"],
+            "physicalName": node["alias"],
+            "physicalType": "table",
+            "description": _one_line(node["description"]),
+            "dataGranularityDescription": re.split(r"(?<=\.)\s", _one_line(node["description"]))[0],
+            "tags": node["tags"],
+            "properties": properties,
+            "quality": rules.of(None),
+            "customProperties": [
+                {
+                    "property": "consumers",
+                    "value": consumers(metadata.manifest, node["unique_id"]),
+                    "description": "Who reads the table and must hear of a change.",
+                }
+            ],
+        }
+    )
+
+
+def _property(rules: "_Rules", table: str, column: Node) -> Document:
+    kind = re.split(r"[(\s]", column["data_type"].lower())[0]
+    if kind not in LOGICAL_TYPES:
+        raise ContractError(f"{table}.{column['name']}: data type {column['data_type']} is not in LOGICAL_TYPES")
+    name = column["name"]
+    bounds = rules.bounds(name)
+    return _without_empty(
+        {
+            "name": name,
+            "logicalType": LOGICAL_TYPES[kind],
+            "physicalType": column["data_type"],
+            "description": _one_line(column["description"]),
+            "primaryKey": name in rules.key or None,
+            "primaryKeyPosition": rules.key.index(name) + 1 if name in rules.key else None,
+            "required": rules.has("not_null", name) or None,
+            "unique": rules.has("unique", name) or None,
+            "classification": next((tag for tag in column["tags"] if tag in CLASSIFICATIONS), None),
+            "tags": column["tags"],
+            "logicalTypeOptions": bounds,
+            "enum": [{"value": value} for value in rules.values(name)],
+            "relationships": [{"to": target, "type": "foreignKey"} for target in rules.references(name)],
+            "quality": rules.of(name),
+        }
+    )
+
+
+class _Rules:
+    """The dbt tests of one model, in the contract's words.
+
+    A test that holds without exception becomes part of the schema (required, unique, enum, minimum and maximum,
+    primary key, relationship). One that only warns, or for some rows, or that says more than the standard's words can,
+    becomes a query; one that needs tables which are not published is told in words.
+    """
+
+    def __init__(self, metadata: Metadata, node: Node) -> None:
+        self.node = node
+        self.table = f"{node['schema']}.{node['alias']}"
+        self.published = {model["unique_id"]: model for model in published_models(metadata.manifest)}
+        self.tests = sorted(
+            (
+                test
+                for test in metadata.manifest["nodes"].values()
+                if test["resource_type"] == "test"
+                and test.get("test_metadata")
+                and test.get("attached_node") == node["unique_id"]
+            ),
+            key=lambda test: str(test["name"]),
+        )
+        self.dimensions = {
+            test: DIMENSIONS[objective["category"]]
+            for objective in metadata.objectives["objectives"]
+            for test in objective["measured_by"]
+        }
+        self.key: list[str] = list(node["primary_key"] or [])
+        combinations = [test for test in self.tests if self._kind(test) == "unique_combination"]
+        if not self.key and combinations:
+            # Where no column alone is the key, the first combination that is unique.
+            self.key = list(self._arguments(combinations[0])["columns"])
+
+    def has(self, kind: str, column: str) -> bool:
+        return any(self._kind(test) == kind and self._always(test) for test in self._on(column))
+
+    def values(self, column: str) -> list[Any]:
+        tests = [test for test in self._on(column) if self._kind(test) == "accepted_values" and self._always(test)]
+        return list(self._arguments(tests[0])["values"]) if tests else []
+
+    def bounds(self, column: str) -> Document:
+        tests = [test for test in self._on(column) if self._kind(test) == "in_range" and self._always(test)]
+        limits = self._arguments(tests[0]) if tests else {}
+        return {
+            word: limits[limit]
+            for word, limit in (("minimum", "min_value"), ("maximum", "max_value"))
+            if limits.get(limit) is not None
+        }
+
+    def references(self, column: str) -> list[str]:
+        """Columns of the same contract that the column's values must be in."""
+        return [
+            f"{target['alias']}.{self._arguments(test)['field']}"
+            for test in self._on(column)
+            if self._kind(test) == "relationships"
+            and self._always(test)
+            and (target := self._target(test))
+            and target["schema"] == self.node["schema"]
+        ]
+
+    def of(self, column: str | None) -> list[Document]:
+        """The rules that are not part of the schema: of a column, or of the whole table."""
+        return [rule for test in self._on(column) for rule in self._rule(test, column)]
+
+    def _rule(self, test: Node, column: str | None) -> Iterator[Document]:
+        kind, arguments = self._kind(test), self._arguments(test)
+        named: Document = {"name": test["name"], "dimension": self.dimensions.get(kind)}
+        if not self._always(test):
+            named["severity"] = "warning" if test["config"]["severity"].lower() == "warn" else "error"
+        if kind == "not_empty":
+            yield {**named, "type": "library", "metric": "rowCount", "mustBeGreaterThan": 0}
+        elif kind == "unique_combination":
+            if arguments["columns"] != self.key:
+                properties = {"properties": arguments["columns"]}
+                yield {**named, "type": "library", "metric": "duplicateValues", "arguments": properties, "mustBe": 0}
+        elif query := self._query(test, column):
+            yield {**named, "type": "sql", "description": self._words(test, column), "query": query, "mustBe": 0}
+        elif not (self._always(test) and kind in ("not_null", "unique", "accepted_values", "in_range")) and not (
+            kind == "relationships" and column and self.references(column)
+        ):
+            yield {
+                **named,
+                "type": "text",
+                "description": f"{self._words(test, column)}; tested before each publication",
+            }
+
+    def _query(self, test: Node, column: str | None) -> str | None:
+        """A query that counts what breaks the rule; None where the schema says it or unpublished tables are needed."""
+        kind, arguments = self._kind(test), self._arguments(test)
+        rows = test["config"].get("where")
+        where = f"({rows}) and " if rows else ""
+        count = f"select count(*) from {self.table}"
+        target = self._target(test)
+        if kind == "is_true":
+            return f"{count} where {where}not coalesce({arguments['expression']}, false)"
+        if kind == "relationships" and target and target["schema"] != self.node["schema"]:
+            other = f"{target['schema']}.{target['alias']}"
+            return f"{count} where {where}{column} not in (select {arguments['field']} from {other})"
+        if kind == "same_total" and target:
+            other = f"{target['schema']}.{target['alias']}"
+            return (
+                f"select count(*) from (select source_name, sum({column}) as total from {self.table} group by all) "
+                f"as here full join (select source_name, sum({arguments['field']}) as total from {other} group by all) "
+                "as there using (source_name) where coalesce(here.total, 0) <> coalesce(there.total, 0)"
+            )
+        if self._always(test):
+            return None
+        if kind == "not_null":
+            return f"{count} where {where}{column} is null"
+        if kind == "accepted_values":
+            values = ", ".join("'" + str(value).replace("'", "''") + "'" for value in arguments["values"])
+            return f"{count} where {where}{column} not in ({values})"
+        if kind == "in_range":
+            limits = [
+                f"{column} {sign} {arguments[limit]}"
+                for sign, limit in (("<", "min_value"), (">", "max_value"))
+                if arguments.get(limit) is not None
+            ]
+            return f"{count} where {where}({' or '.join(limits)})"
+        return None
+
+    def _on(self, column: str | None) -> list[Document]:
+        return [test for test in self.tests if (test["column_name"] or None) == column]
+
+    def _target(self, test: Node) -> Document | None:
+        """The other published table that a test compares with."""
+        others = [unique_id for unique_id in test["depends_on"]["nodes"] if unique_id != self.node["unique_id"]]
+        return self.published.get(others[0]) if len(others) == 1 else None
+
+    def _words(self, test: Node, column: str | None) -> str:
+        """What the test says: its own description or name, for a column what is demanded of it."""
+        if test.get("description") or not column:
+            return _one_line(test.get("description") or test["name"].replace("_", " "))
+        arguments = {key: value for key, value in self._arguments(test).items() if key not in ("column_name", "model")}
+        said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(arguments.items()))
+        return f"{column}: {_one_line(self._kind(test).replace('_', ' '))} ({said})"
+
+    @staticmethod
+    def _kind(test: Node) -> str:
+        return str(test["test_metadata"]["name"])
+
+    @staticmethod
+    def _arguments(test: Node) -> Document:
+        return dict(test["test_metadata"]["kwargs"])
+
+    @staticmethod
+    def _always(test: Node) -> bool:
+        """Whether the test stops publication, for every row."""
+        return test["config"]["severity"].lower() == "error" and not test["config"].get("where")
+
+
+def _freshness(metadata: Metadata, models: list[Document]) -> Iterator[Document]:
+    """How old the newest event may be, for the tables that say which column is the event's time."""
+    limits = [
+        metadata.manifest["sources"][f"source.{metadata.manifest['metadata']['project_name']}.{source}.purchases"]
+        for source in metadata.sources
+    ]
+    hours = {"minute": 1 / 60, "hour": 1, "day": 24}
+    oldest = max(
+        limit["freshness"]["error_after"]["count"] * hours[limit["freshness"]["error_after"]["period"]]
+        for limit in limits
+    )
+    for node in models:
+        if event_time := node["config"].get("event_time"):
+            yield {
+                "property": "freshness",
+                "value": round(oldest),
+                "unit": "h",
+                "element": f"{node['alias']}.{event_time}",
+                "driver": "operational",
+                "description": "The newest purchase is at most so old, or nothing is published.",
+            }
+
+
+def _promises(metadata: Metadata) -> Iterator[Document]:
+    days = metadata.objectives["window_days"]
+    for objective in metadata.objectives["objectives"]:
+        yield {
+            "id": objective["name"],
+            "property": objective["name"],
+            "value": objective["target"],
+            "unit": "percent",
+            "driver": "operational",
+            "description": f"{_one_line(objective['description'])} Share of {objective['unit']} over {days} days; "
+            + (
+                "a breach stops publication."
+                if objective["blocks"]
+                else "a breach is reported, and published all the same."
+            ),
+        }
+
+
+def _product(metadata: Metadata, models: list[Document]) -> Document:
+    product, version, manifest = metadata.product, metadata.version, metadata.manifest
+    owners = {
+        group["owner"]["name"]: group["owner"]
+        for group in manifest["groups"].values()
+        if group["name"] in {node["group"] for node in models}
+    }
+    inputs = [
+        {"name": source, "version": version, "contractId": f"{product['id']}.raw_{source}"}
+        for source in metadata.sources
+    ]
+    outputs = [
+        {
+            "name": f"{node['schema']}.{node['alias']}",
+            "description": re.split(r"(?<=\.)\s", _one_line(node["description"]))[0],
+            "type": "duckdb",
+            "version": version,
+            "contractId": f"{product['id']}.{node['schema']}",
+            "inputContracts": [{"id": one["contractId"], "version": version} for one in inputs],
+        }
+        for node in models
+    ]
+    metrics = sorted(metric["name"] for metric in manifest["metrics"].values())
+    if metrics:
+        outputs.append(
+            {
+                "name": "metrics",
+                "description": f"Asked with `mf query`: {', '.join(metrics)}.",
+                "type": "metricflow",
+                "version": version,
+            }
+        )
+    return {
+        "apiVersion": ODPS_VERSION,
+        "kind": "DataProduct",
+        "id": product["id"],
+        "name": product["name"],
+        "version": version,
+        "status": product["status"],
+        "domain": product["domain"],
+        "description": {word: product[word] for word in ("purpose", "usage", "limitations")},
+        "tags": product["tags"],
+        "inputPorts": inputs,
+        "outputPorts": outputs,
+        "managementPorts": product["management_ports"],
+        "support": [_support(owner) for _, owner in sorted(owners.items())],
+        "team": [
+            {"username": owner["email"], "name": owner["name"], "role": "owner"} for _, owner in sorted(owners.items())
+        ],
+    }
+
+
+def _support(owner: Node) -> Document:
+    return {"channel": owner["name"], "url": f"mailto:{owner['email']}", "tool": "email", "scope": "issues"}
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _without_empty(document: Document) -> Document:
+    return {key: value for key, value in document.items() if value not in (None, [], {}, "")}
