@@ -10,23 +10,22 @@ import yaml
 
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
 from delivery.contract import FOLDER, ContractError, read_metadata, render
-from delivery.dbt_metadata import DBT_DIR, DbtProjectError, parse_if_stale, read_manifest
+from delivery.dbt_metadata import DbtProjectError, parse_if_stale, read_manifest
 from delivery.files import write_all
 
 
-def contract(*, check: bool = False, since: str | None = None, folder: Path = FOLDER, dbt_dir: Path = DBT_DIR) -> int:
+def contract(*, check: bool = False, since: str | None = None) -> int:
     """Bring the committed contract up to date, unless that would break its readers without a new version.
 
     Args:
         check: write nothing; fail when the committed files are not what the metadata says.
         since: a git revision; its contract, too, must not be broken without a new version.
-        folder: where the contract is kept.
-        dbt_dir: the dbt project.
 
     Returns:
         The exit code: 1 when nothing was written because readers would break, or when the check fails.
     """
-    proposed = render(read_metadata(read_manifest(parse_if_stale(dbt_dir)), dbt_dir))
+    folder = FOLDER
+    proposed = render(read_metadata(read_manifest(parse_if_stale())))
     accepted = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
     changed = sorted(name for name in proposed.keys() | accepted.keys() if proposed.get(name) != accepted.get(name))
     try:

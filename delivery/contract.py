@@ -13,7 +13,8 @@ from typing import Any
 
 import yaml
 
-from delivery.dbt_metadata import DBT_DIR, Manifest, project_settings, published_models
+from delivery.dbt_metadata import Manifest, project_settings, published_models
+from delivery.files import write_all
 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
@@ -81,14 +82,13 @@ class Metadata:
     objectives: Document
 
 
-def read_metadata(manifest: Manifest, dbt_dir: Path = DBT_DIR) -> Metadata:
+def read_metadata(manifest: Manifest) -> Metadata:
     """Put the manifest together with what the other files say.
 
     Args:
         manifest: dbt's manifest.
-        dbt_dir: the dbt project that it is of.
     """
-    settings = project_settings(dbt_dir)
+    settings = project_settings()
     return Metadata(
         manifest=manifest,
         version=str(settings["version"]),
@@ -117,6 +117,27 @@ def render(metadata: Metadata) -> dict[str, str]:
     }
     documents[f"{metadata.product['id']}.odps.yaml"] = _product(metadata, models)
     return {name: HEADING + dump(document) for name, document in documents.items()}
+
+
+def write_beside(published: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Put the contract beside the published file; what was there of schemas that are gone is removed.
+
+    Args:
+        published: the published file.
+        texts: file name to text, as rendered.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    folder = published.parent
+    write_all(folder, texts)
+    for path in [*folder.glob("*.odcs.yaml"), *folder.glob("*.odps.yaml")]:
+        if path.name not in texts:
+            path.unlink()
+    return [folder / name for name in texts]
 
 
 def dump(document: Document) -> str:

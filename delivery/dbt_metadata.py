@@ -19,21 +19,14 @@ class DbtProjectError(Exception):
     """The dbt project does not parse; the message is dbt's own."""
 
 
-def project_settings(dbt_dir: Path = DBT_DIR) -> dict[str, Any]:
-    """Read dbt_project.yml.
-
-    Args:
-        dbt_dir: the dbt project's folder.
-    """
-    settings: dict[str, Any] = yaml.safe_load((dbt_dir / "dbt_project.yml").read_text(encoding="utf-8"))
+def project_settings() -> dict[str, Any]:
+    """Read dbt_project.yml."""
+    settings: dict[str, Any] = yaml.safe_load((DBT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))
     return settings
 
 
-def parse_if_stale(dbt_dir: Path = DBT_DIR) -> Path:
+def parse_if_stale() -> Path:
     """Have dbt parse the project when a file changed since the last time; needs no network and no warehouse.
-
-    Args:
-        dbt_dir: the dbt project's folder.
 
     Returns:
         Where the manifest is.
@@ -41,19 +34,19 @@ def parse_if_stale(dbt_dir: Path = DBT_DIR) -> Path:
     Raises:
         DbtProjectError: the project does not parse.
     """
-    manifest = dbt_dir / "target" / "manifest.json"
+    manifest = DBT_DIR / "target" / "manifest.json"
     manifest.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(manifest.parent / "parse.lock"):
-        if not _is_fresh(manifest, dbt_dir):
+        if not _is_fresh(manifest):
             parsed = subprocess.run(
                 [DBT_EXECUTABLE, "--no-use-colors", "parse"],
-                cwd=dbt_dir,
+                cwd=DBT_DIR,
                 capture_output=True,
                 text=True,
                 check=False,
             )
             if parsed.returncode:
-                raise DbtProjectError(f"dbt cannot parse {dbt_dir}:\n{parsed.stdout}{parsed.stderr}")
+                raise DbtProjectError(f"dbt cannot parse {DBT_DIR}:\n{parsed.stdout}{parsed.stderr}")
     return manifest
 
 
@@ -80,11 +73,11 @@ def published_models(manifest: Manifest) -> list[dict[str, Any]]:
     return sorted(marts, key=lambda node: (node["schema"], node["alias"]))
 
 
-def _is_fresh(manifest: Path, dbt_dir: Path) -> bool:
+def _is_fresh(manifest: Path) -> bool:
     if not manifest.exists():
         return False
     written = manifest.stat().st_mtime
     folders = ("models", "macros", "seeds", "tests")
-    files = [path for folder in folders for path in [dbt_dir / folder, *(dbt_dir / folder).rglob("*")]]
-    files += dbt_dir.glob("*.yml")
+    files = [path for folder in folders for path in [DBT_DIR / folder, *(DBT_DIR / folder).rglob("*")]]
+    files += DBT_DIR.glob("*.yml")
     return all(path.stat().st_mtime <= written for path in files)

@@ -5,6 +5,8 @@ import json
 import dagster as dg
 from dagster_dbt import DbtProject
 
+from delivery.contract import ContractError, read_metadata, render, write_beside
+from delivery.dbt_metadata import read_manifest
 from ingestion.warehouse import WarehouseBusyError, only_writer
 from orchestration.assets.raw import WAREHOUSE_POOL
 from orchestration.publish import PublicationError, is_audited, publish
@@ -45,14 +47,22 @@ def published_asset(project: DbtProject) -> dg.AssetsDefinition:
                         "the warehouse was changed since all its checks passed, or they never did. Run the nightly "
                         "job: it builds, checks and publishes everything."
                     )
+                # Of the manifest that the models were built from.
+                contract = render(read_metadata(read_manifest(project.manifest_path)))
                 publication = publish(marts)
-        except (PublicationError, WarehouseBusyError) as error:
+                contract_files = write_beside(publication.path, contract)
+        except (PublicationError, WarehouseBusyError, ContractError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        except OSError as error:
+            raise dg.Failure(
+                f"could not write the contract: {error}. Is the disk full?", allow_retries=False
+            ) from error
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(publication.path)),
                 "bytes": publication.path.stat().st_size,
                 "dagster/row_count": sum(publication.row_counts.values()),
+                "contract": dg.MetadataValue.json([str(path) for path in contract_files]),
                 "tables": dg.MetadataValue.json(publication.row_counts),
             }
         )

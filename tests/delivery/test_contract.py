@@ -1,0 +1,257 @@
+"""The contract says what dbt knows: every published table and column, what holds for them, and who reads them."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from delivery.__main__ import main
+from delivery.contract import FOLDER, ContractError, Metadata, consumers, read_metadata, render, write_beside
+from delivery.dbt_metadata import Manifest, parse_if_stale, published_models, read_manifest
+
+CUSTOMERS = "model.next_aisle.dim_customers"
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return read_manifest(parse_if_stale())
+
+
+@pytest.fixture(scope="module")
+def metadata(manifest: Manifest) -> Metadata:
+    return read_metadata(manifest)
+
+
+@pytest.fixture(scope="module")
+def documents(metadata: Metadata) -> dict[str, Document]:
+    return {name: yaml.safe_load(text) for name, text in render(metadata).items()}
+
+
+def table(documents: dict[str, Document], schema: str, name: str) -> Document:
+    return next(one for one in documents[f"{schema}.odcs.yaml"]["schema"] if one["name"] == name)
+
+
+def column(documents: dict[str, Document], schema: str, name: str, of: str) -> Document:
+    return next(one for one in table(documents, schema, name)["properties"] if one["name"] == of)
+
+
+def test_every_published_table_and_column_is_in_it_with_type_and_description(
+    manifest: Manifest, documents: dict[str, Document]
+) -> None:
+    promised = {
+        (contract["servers"][0]["schema"], table["name"]): [one["name"] for one in table["properties"]]
+        for name, contract in documents.items()
+        if name.endswith(".odcs.yaml")
+        for table in contract["schema"]
+    }
+    assert promised == {(node["schema"], node["alias"]): list(node["columns"]) for node in published_models(manifest)}
+    assert len(promised) >= 11
+    for contract in documents.values():
+        for one in contract.get("schema", []):
+            assert one["description"]
+            assert one["dataGranularityDescription"].startswith("One row per ")
+            for column in one["properties"]:
+                assert column["logicalType"], column
+                assert column["physicalType"], column
+                assert column["description"], column
+
+
+def test_a_contract_says_what_it_is_of_where_it_is_and_whom_to_ask(documents: dict[str, Document]) -> None:
+    contract = documents["core.odcs.yaml"]
+    assert (contract["apiVersion"], contract["kind"], contract["id"]) == ("v3.2.0", "DataContract", "next_aisle.core")
+    assert contract["servers"][0]["type"] == "duckdb"
+    assert (contract["servers"][0]["database"], contract["servers"][0]["schema"]) == ("next_aisle.duckdb", "core")
+    assert contract["team"]["name"] == "analytics-engineering"
+    assert contract["support"][0]["url"] == "mailto:analytics-engineering@example.com"
+    assert {"purpose", "usage", "limitations"} == set(contract["description"])
+    assert documents["quality.odcs.yaml"]["team"]["name"] == "data-platform"
+
+
+def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
+    assert column(documents, "core", "dim_customers", "customer_key") == {
+        "name": "customer_key",
+        "logicalType": "string",
+        "physicalType": "string",
+        "description": "Unique over all shops.",
+        "primaryKey": True,
+        "primaryKeyPosition": 1,
+        "required": True,
+        "unique": True,
+    }
+    income = column(documents, "core", "dim_customers", "income")
+    assert (income["logicalType"], income["physicalType"]) == ("number", "decimal(18,2)")
+    assert income["classification"] == "personal"
+    assert "required" not in income
+    assert column(documents, "core", "dim_customers", "recency_score")["logicalTypeOptions"] == {
+        "minimum": 1,
+        "maximum": 5,
+    }
+    assert {"value": "champion"} in column(documents, "core", "dim_customers", "rfm_segment")["enum"]
+    assert column(documents, "core", "fct_purchases", "product_key")["relationships"] == [
+        {"to": "dim_products.product_key", "type": "foreignKey"}
+    ]
+    rules = {rule["name"]: rule for rule in table(documents, "core", "dim_customers")["quality"]}
+    assert rules["recency_and_purchases_go_together"] == {
+        "name": "recency_and_purchases_go_together",
+        "dimension": "accuracy",
+        "type": "sql",
+        "description": "recency and purchases go together",
+        "query": "select count(*) from core.dim_customers "
+        "where not coalesce((basket_count = 0) = (recency_days is null), false)",
+        "mustBe": 0,
+    }
+    assert "rowCount" in [rule.get("metric") for rule in table(documents, "core", "fct_purchases")["quality"]]
+
+
+def test_a_table_whose_key_has_several_columns_says_so(documents: dict[str, Document]) -> None:
+    key = {
+        one["name"]: one["primaryKeyPosition"]
+        for one in table(documents, "cross_sell", "customer_opportunities")["properties"]
+        if one.get("primaryKey")
+    }
+    assert key == {"customer_key": 1, "category_key": 2}
+    others = table(documents, "cross_sell", "customer_opportunities")["quality"]
+    assert [rule["arguments"] for rule in others if rule.get("metric") == "duplicateValues"] == [
+        {"properties": ["customer_key", "rank"]}
+    ]
+
+
+def test_a_reference_to_another_contract_is_a_query(documents: dict[str, Document]) -> None:
+    customer = column(documents, "cross_sell", "customer_opportunities", "customer_key")
+    assert "relationships" not in customer
+    assert customer["quality"][0]["query"] == (
+        "select count(*) from cross_sell.customer_opportunities "
+        "where customer_key not in (select customer_key from core.dim_customers)"
+    )
+
+
+def test_a_test_that_only_warns_and_for_some_rows_is_a_warning_for_those_rows(documents: dict[str, Document]) -> None:
+    quantity = column(documents, "core", "fct_purchases", "quantity")
+    assert "logicalTypeOptions" not in quantity
+    assert quantity["quality"][0]["severity"] == "warning"
+    assert quantity["quality"][0]["query"] == (
+        "select count(*) from core.fct_purchases where (is_merchandise) and (quantity < 0 or quantity > 10000)"
+    )
+
+
+def test_every_test_of_a_published_table_is_told(manifest: Manifest, documents: dict[str, Document]) -> None:
+    # What its column cannot say as a property is a rule under the test's name.
+    in_the_schema = {"not_null", "unique", "accepted_values", "in_range", "relationships", "unique_combination"}
+    published = {node["unique_id"] for node in published_models(manifest)}
+    tests = {
+        node["name"]
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "test"
+        and node.get("attached_node") in published
+        and node["test_metadata"]["name"] not in in_the_schema
+    }
+    told = {
+        rule["name"]
+        for contract in documents.values()
+        for one in contract.get("schema", [])
+        for part in (one, *one["properties"])
+        for rule in part.get("quality", [])
+    }
+    assert len(tests) > 10
+    assert tests <= told
+
+
+def test_the_objectives_are_its_service_levels(metadata: Metadata, documents: dict[str, Document]) -> None:
+    levels = {level["property"]: level for level in documents["core.odcs.yaml"]["slaProperties"]}
+    assert {objective["name"] for objective in metadata.objectives["objectives"]} < set(levels)
+    assert levels["rows_arrive_once"]["value"] == 99.5
+    fresh = levels["freshness"]
+    assert (fresh["value"], fresh["unit"], fresh["element"]) == (48, "h", "fct_purchases.purchased_at")
+
+
+def test_the_readers_of_a_table_are_in_it_those_by_way_of_a_metric_too(
+    manifest: Manifest, documents: dict[str, Document]
+) -> None:
+    readers = table(documents, "cross_sell", "score_calibration")["customProperties"][0]["value"]
+    assert readers == [
+        {
+            "name": "quality_review",
+            "label": "Quality review",
+            "maturity": "low",
+            "owner": "operations",
+            "email": "operations@example.com",
+        }
+    ]
+    changed = copy.deepcopy(manifest)
+    changed["exposures"]["exposure.next_aisle.quality_review"]["depends_on"]["nodes"] = ["metric.next_aisle.spending"]
+    changed["parent_map"]["metric.next_aisle.spending"] = ["semantic_model.next_aisle.customers"]
+    changed["parent_map"]["semantic_model.next_aisle.customers"] = [CUSTOMERS]
+    assert "quality_review" in [one["name"] for one in consumers(changed, CUSTOMERS)]
+
+
+# Of the Open Data Product Standard v1.0.0: the keys of each part, those that must be there first.
+PRODUCT_KEYS = (
+    {"apiVersion", "kind", "id", "status"},
+    {"name", "version", "domain", "tenant", "description", "tags", "inputPorts", "outputPorts", "managementPorts"}
+    | {"support", "team", "authoritativeDefinitions", "customProperties", "productCreatedTs"},
+)
+PART_KEYS = {
+    "inputPorts": ({"name", "version", "contractId"}, set()),
+    "outputPorts": ({"name", "version"}, {"description", "type", "contractId", "sbom", "inputContracts"}),
+    "managementPorts": ({"name", "content"}, {"type", "url", "channel", "description", "tags"}),
+    "support": ({"channel", "url"}, {"description", "tool", "scope", "invitationUrl"}),
+    "team": (set(), {"username", "name", "description", "role", "dateIn", "dateOut"}),
+}
+
+
+def test_the_product_is_described_in_the_words_of_its_standard(
+    manifest: Manifest, documents: dict[str, Document]
+) -> None:
+    product = documents["next_aisle.odps.yaml"]
+    assert (product["apiVersion"], product["kind"]) == ("v1.0.0", "DataProduct")
+    required, allowed = PRODUCT_KEYS
+    assert required <= set(product) <= required | allowed
+    for part, (required, allowed) in PART_KEYS.items():
+        assert product[part]
+        for one in product[part]:
+            assert required <= set(one) <= required | allowed, (part, one)
+    assert [port["name"] for port in product["inputPorts"]] == ["complete_journey"]
+    ports = {port["name"]: port for port in product["outputPorts"] if port["type"] == "duckdb"}
+    assert set(ports) == {f"{node['schema']}.{node['alias']}" for node in published_models(manifest)}
+    contracts = {one["id"]: one["version"] for name, one in documents.items() if name.endswith(".odcs.yaml")}
+    assert {port["contractId"]: port["version"] for port in ports.values()} == contracts
+
+
+def test_the_committed_contract_is_what_the_metadata_says() -> None:
+    assert main(["contract", "--check"]) == 0
+
+
+def test_a_stale_contract_is_named_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in FOLDER.glob("*.yaml"):
+        (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    stale = tmp_path / "core.odcs.yaml"
+    stale.write_text(
+        stale.read_text(encoding="utf-8").replace("Day of the first purchase.", "A day."), encoding="utf-8"
+    )
+    before = stale.read_text(encoding="utf-8")
+    monkeypatch.setattr("delivery.__main__.FOLDER", tmp_path)
+    assert main(["contract", "--check"]) == 1
+    said = capsys.readouterr().err
+    assert "core.odcs.yaml" in said
+    assert "make contract" in said
+    assert stale.read_text(encoding="utf-8") == before
+
+
+def test_a_column_without_a_description_has_no_contract_and_is_named(metadata: Metadata) -> None:
+    manifest = copy.deepcopy(metadata.manifest)
+    manifest["nodes"][CUSTOMERS]["columns"]["income"]["description"] = ""
+    with pytest.raises(ContractError, match=r"core\.dim_customers\.income needs a data_type and a description"):
+        render(read_metadata(manifest))
+
+
+def test_the_contract_of_a_schema_that_is_gone_does_not_stay_beside_the_published_file(tmp_path: Path) -> None:
+    (tmp_path / "gone.odcs.yaml").write_text("old")
+    (tmp_path / "next_aisle.duckdb").write_bytes(b"")
+    write_beside(tmp_path / "next_aisle.duckdb", {"core.odcs.yaml": "new"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]
