@@ -1,14 +1,17 @@
 """Every dbt model as an asset, every dbt test as a check of it."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster_dbt import DbtCliResource, DbtProject, dbt_assets
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
+from delivery.dbt_metadata import read_manifest
 from ingestion import warehouse
 from orchestration.assets.raw import WAREHOUSE_POOL
+from orchestration.column_lineage import column_metadata
 from orchestration.publish import keep_audit, mark_audited, withdraw_audit
 from orchestration.translators import LayerTranslator
 
@@ -79,17 +82,29 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, project: DbtP
                 yield event
     except DagsterDbtCliRuntimeError as error:
         failure = error
-    yield from _with_row_counts(context, models)
+    yield from _with_metadata(context, models, target)
     if failure:
         raise failure
 
 
-def _with_row_counts(context: dg.AssetExecutionContext, models: list[dg.Output[Any]]) -> Iterator[dg.Output[Any]]:
-    """Add each model's row count, over one connection and only now: dbt has let go of the file."""
+def _with_metadata(
+    context: dg.AssetExecutionContext, models: list[dg.Output[Any]], target: Path
+) -> Iterator[dg.Output[Any]]:
+    """Add each model's row count and what is known of its columns, over one connection and only now: dbt has let go."""
     if not models:
         return
+    manifest = read_manifest(target / "manifest.json")
     with warehouse.connect(read_only=True) as connection:
+        columns: dict[tuple[str, str], dict[str, str]] = {}
+        for schema, table, column, kind in connection.execute(
+            """
+            select table_schema, table_name, column_name, data_type
+            from information_schema.columns order by table_schema, table_name, ordinal_position
+            """
+        ).fetchall():
+            columns.setdefault((schema, table), {})[column] = kind
+        known = dict(column_metadata(manifest, target, columns, context.log.warning))
         for model in models:
             schema, table = context.asset_key_for_output(model.output_name).path
             rows = connection.execute(f'select count(*) from "{schema}"."{table}"').fetchall()[0][0]
-            yield model.with_metadata({**model.metadata, "dagster/row_count": rows})
+            yield model.with_metadata({**model.metadata, "dagster/row_count": rows, **known.get((schema, table), {})})

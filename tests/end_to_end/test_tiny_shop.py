@@ -4,14 +4,20 @@ One shop goes through its days, test by test in this order: a run takes a quarte
 """
 
 import datetime as dt
+import itertools
 import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import duckdb
 import pytest
+import yaml
 
+from delivery.contract import read_metadata, render
+from delivery.dbt_metadata import parse_if_stale, published_models, read_manifest
+from orchestration.instance import open_instance
 from tests.conftest import OF_RUNS, Project, make_project
 from tests.fixtures import tiny_shop
 
@@ -119,6 +125,65 @@ def test_a_second_run_loads_nothing_and_changes_nothing(shop: Shop) -> None:
     assert second.returncode == 0, second.stdout + second.stderr
     assert "purchases: 0 rows from 0 of 2 files; 13 rows in all" in second.stdout
     assert everything(shop.data) == before
+
+
+def test_the_contract_of_what_is_published_lies_beside_it(shop: Shop) -> None:
+    folder = shop.data / "published"
+    files = sorted(path.name for path in folder.iterdir())
+    assert files == sorted([*render(read_metadata(read_manifest(parse_if_stale()))), "next_aisle.duckdb"])
+    contract = yaml.safe_load((folder / "quality.odcs.yaml").read_text(encoding="utf-8"))
+    assert (folder / contract["servers"][0]["database"]).exists()
+
+
+def origins(instance: dg.DagsterInstance, key: tuple[str, str], column: str) -> set[tuple[str, str, str]]:
+    """The columns that a column comes from, as Dagster shows them."""
+    event = instance.get_latest_materialization_event(dg.AssetKey(list(key)))
+    assert event is not None
+    assert event.asset_materialization is not None
+    lineage = event.asset_materialization.metadata["dagster/column_lineage"].value
+    assert isinstance(lineage, dg.TableColumnLineage)
+    return {(*dep.asset_key.path, dep.column_name) for dep in lineage.deps_by_column.get(column, [])}  # type: ignore[misc]
+
+
+def test_a_column_can_be_followed_back_to_the_landed_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXT_AISLE_DATA", str(shop.data))
+    with open_instance() as instance:
+        # Money: from the customer's total, step by step, to what the shop sent.
+        way = [
+            ("core", "dim_customers", "total_spending"),
+            ("core", "fct_baskets", "amount"),
+            ("core", "fct_purchases", "amount"),
+            ("intermediate", "int_purchase_lines", "amount"),
+            ("staging", "stg_complete_journey__purchases", "amount"),
+            ("complete_journey", "purchases", "sales_value"),
+        ]
+        for (*key, column), origin in itertools.pairwise(way):
+            assert origins(instance, (key[0], key[1]), column) == {origin}
+        assert origins(instance, ("core", "dim_customers"), "age_band") == {
+            ("intermediate", "int_customers", "age_band")
+        }
+        assert origins(instance, ("core", "dim_products"), "is_merchandise") == {
+            ("intermediate", "int_products", "is_merchandise")
+        }
+        assert origins(instance, ("intermediate", "int_products"), "is_merchandise") == {
+            ("seeds", "non_merchandise_departments", "department")
+        }
+        # Only what counts rows, or is written out, comes from no column.
+        without = {
+            f"{node['alias']}.{column}"
+            for node in published_models(read_manifest(parse_if_stale()))
+            if node["schema"] == "core"
+            for column in node["columns"]
+            if not origins(instance, (node["schema"], node["alias"]), column)
+        }
+    assert without == {
+        "dim_categories.line_count",
+        "dim_categories.product_count",
+        "dim_customers.basket_count",
+        "dim_customers.return_count",
+        "dim_products.is_inferred",
+        "fct_baskets.line_count",
+    }
 
 
 def test_dbt_builds_alone_with_its_unit_tests_on_what_the_run_left(shop: Shop) -> None:

@@ -1,0 +1,168 @@
+"""Which columns each column comes from, read from the SQL that dbt compiled.
+
+dagster-dbt finds this out with a second dbt in the process, which this project does not start (QuickDbtCli). The SQL
+and the warehouse's own list of columns say the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from sqlglot import __version__ as sqlglot_version
+from sqlglot import exp, parse_one
+from sqlglot.errors import SqlglotError
+from sqlglot.lineage import lineage
+from sqlglot.optimizer.qualify import qualify
+from sqlglot.optimizer.scope import build_scope
+
+DIALECT = "duckdb"
+# int_score_weights, half a million characters that a macro writes, would take ten seconds; all others together take one
+# (2026-11-21, two cores).
+LONGEST_SQL = 100_000
+
+Table = tuple[str, str]
+# Column to type, of each table.
+Columns = Mapping[Table, Mapping[str, str]]
+# Column to the [schema, table, column] of those that it comes from.
+Origins = dict[str, list[list[str]]]
+
+
+def column_metadata(
+    manifest: Mapping[str, Any], target: Path, columns: Columns, say: Callable[[str], object]
+) -> Iterator[tuple[Table, dict[str, Any]]]:
+    """Make what Dagster shows of each model's columns: types, descriptions, and which columns they come from.
+
+    Origins are kept in the target folder and read anew only where a model's SQL or the tables before it changed.
+
+    Args:
+        manifest: dbt's, of the build.
+        target: dbt's target folder, with the compiled SQL.
+        columns: of every table of the warehouse, staging and raw ones too.
+        say: called with one line when a model's SQL cannot be read.
+
+    Yields:
+        A model's schema and table, and its metadata.
+    """
+    kept = target / "column_lineage.json"
+    known = _read(kept)
+    found: dict[str, Any] = {}
+    keys = _asset_keys(manifest)
+    for node in manifest["nodes"].values():
+        table = (node["schema"], node["alias"])
+        if node["resource_type"] not in ("model", "seed") or table not in columns:
+            continue
+        metadata: dict[str, Any] = {}
+        compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
+        if node["resource_type"] == "model" and compiled.exists() and compiled.stat().st_size <= LONGEST_SQL:
+            sql = compiled.read_text(encoding="utf-8")
+            before = {one: dict(columns[one]) for one in _parents(manifest, node) if one in columns}
+            checksum = _checksum(sql, before, list(columns[table]))
+            name = ".".join(table)
+            if known.get(name, {}).get("checksum") == checksum:
+                found[name] = known[name]
+            else:
+                try:
+                    found[name] = {"checksum": checksum, "origins": origins(sql, before, list(columns[table]))}
+                except (SqlglotError, ValueError, KeyError, RecursionError) as error:
+                    say(f"no column lineage for {name}: {error}")
+            metadata["dagster/column_lineage"] = _lineage(found.get(name, {}).get("origins", {}), keys)
+        lineage_known = metadata.get("dagster/column_lineage", dg.TableColumnLineage({}))
+        yield table, {**metadata, "dagster/column_schema": _schema(node, columns[table], lineage_known)}
+    kept.write_text(json.dumps(found), encoding="utf-8")
+
+
+def origins(sql: str, before: Columns, names: list[str]) -> Origins:
+    """Find out which columns of the tables before it each column of a query comes from.
+
+    Args:
+        sql: the query.
+        before: the tables it may read, with their columns.
+        names: the query's columns.
+
+    Returns:
+        For each column its origins; none for what is counted or written out, such as count(*) or a literal.
+    """
+    schema: dict[str, Any] = {}
+    for (name, table), columns in before.items():
+        schema.setdefault(name, {})[table] = dict(columns)
+    query = parse_one(sql, dialect=DIALECT)
+    for read in query.find_all(exp.Table):
+        read.set("catalog", None)
+    query = qualify(query, dialect=DIALECT, schema=schema, validate_qualify_columns=False)
+    scope = build_scope(query)
+    found: Origins = {}
+    for name in names:
+        root = lineage(name, query, schema=schema, dialect=DIALECT, scope=scope, trim_selects=False, copy=False)
+        leaves = {
+            (node.source.db, node.source.name, node.name.rpartition(".")[2].strip('"'))
+            for node in root.walk()
+            if not node.downstream and isinstance(node.source, exp.Table)
+        }
+        found[name] = [
+            [schema_name, table, column]
+            for schema_name, table, column in sorted(leaves)
+            if column in before.get((schema_name, table), {})
+        ]
+    return found
+
+
+def _lineage(found: Origins, keys: Mapping[Table, dg.AssetKey]) -> dg.TableColumnLineage:
+    return dg.TableColumnLineage(
+        {
+            column: [dg.TableColumnDep(keys[schema, table], origin) for schema, table, origin in places]
+            for column, places in found.items()
+            if places
+        }
+    )
+
+
+def _schema(node: Mapping[str, Any], types: Mapping[str, str], known: dg.TableColumnLineage) -> dg.TableSchema:
+    """The columns as the warehouse has them; origins are told in words too, for only Dagster+ draws them."""
+    told = {name.lower(): column for name, column in node["columns"].items()}
+    columns = []
+    for name, kind in types.items():
+        column = told.get(name.lower(), {})
+        places = [".".join([*dep.asset_key.path, dep.column_name]) for dep in known.deps_by_column.get(name, [])]
+        said = [column.get("description", ""), f"From {', '.join(places)}." if places else ""]
+        description = " ".join(part for part in said if part)
+        tags = dict.fromkeys(column.get("tags", []), "")
+        columns.append(dg.TableColumn(name, kind, description=description or None, tags=tags))
+    return dg.TableSchema(columns)
+
+
+def _asset_keys(manifest: Mapping[str, Any]) -> dict[Table, dg.AssetKey]:
+    """Tables to assets: a source's data set is named otherwise than its assets (raw_shop and shop)."""
+    nodes = {
+        (node["schema"], node["alias"]): dg.AssetKey([node["schema"], node["alias"]])
+        for node in manifest["nodes"].values()
+        if node["resource_type"] in ("model", "seed")
+    }
+    sources = {
+        (source["schema"], source["identifier"]): dg.AssetKey([source["source_name"], source["name"]])
+        for source in manifest["sources"].values()
+    }
+    return nodes | sources
+
+
+def _parents(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[Table]:
+    for unique_id in node["depends_on"]["nodes"]:
+        if source := manifest["sources"].get(unique_id):
+            yield source["schema"], source["identifier"]
+        elif parent := manifest["nodes"].get(unique_id):
+            yield parent["schema"], parent["alias"]
+
+
+def _checksum(sql: str, before: Columns, names: list[str]) -> str:
+    tables = sorted((*table, *columns.items()) for table, columns in before.items())
+    return hashlib.sha256(json.dumps([sqlglot_version, sql, tables, names]).encode()).hexdigest()
+
+
+def _read(kept: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known

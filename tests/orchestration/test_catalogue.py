@@ -1,0 +1,61 @@
+"""Nobody has to guess what a table, a column or a macro is, whom to ask, and who reads it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from delivery.dbt_metadata import Manifest, parse_if_stale, published_models, read_manifest
+from orchestration.definitions import defs
+
+
+@pytest.fixture(scope="module")
+def manifest() -> Manifest:
+    return read_manifest(parse_if_stale())
+
+
+def described(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """What must have a description, and the one it has."""
+    named: list[dict[str, Any]] = [
+        *(one for one in manifest["nodes"].values() if one["resource_type"] in ("model", "seed", "snapshot")),
+        *manifest["sources"].values(),
+    ]
+    for one in named:
+        yield one["unique_id"], one["description"]
+        for column in one["columns"].values():
+            yield f"{one['unique_id']}.{column['name']}", column["description"]
+    for kind in ("groups", "exposures", "metrics", "saved_queries"):
+        for one in manifest[kind].values():
+            yield one["unique_id"], one["description"]
+
+
+def test_everything_in_the_catalogue_has_a_description(manifest: Manifest) -> None:
+    without = [name for name, description in described(manifest) if not (description or "").strip()]
+    assert without == []
+
+
+def test_every_published_table_declares_its_columns_and_its_owner(manifest: Manifest) -> None:
+    for node in published_models(manifest):
+        assert node["columns"], node["name"]
+        assert all(column["data_type"] for column in node["columns"].values()), node["name"]
+        owner = manifest["groups"][f"group.next_aisle.{node['group']}"]["owner"]
+        assert owner["name"], node["name"]
+        assert owner["email"], node["name"]
+
+
+def test_every_published_table_says_its_domain_use_case_and_tier_in_dagster_too(manifest: Manifest) -> None:
+    assets = defs().resolve_asset_graph()
+    for node in published_models(manifest):
+        tags = assets.get(dg.AssetKey([node["schema"], node["alias"]])).tags
+        for kind in ("domain", "use_case", "tier"):
+            assert [tag for tag in tags if tag.startswith(f"{kind}.")], (node["name"], kind)
+
+
+def test_every_exposure_says_what_it_is_whom_to_write_to_and_what_it_reads(manifest: Manifest) -> None:
+    assert len(manifest["exposures"]) >= 5
+    for exposure in manifest["exposures"].values():
+        assert exposure["owner"]["name"], exposure["name"]
+        assert "@" in exposure["owner"]["email"], exposure["name"]
+        assert exposure["maturity"] in ("low", "medium", "high"), exposure["name"]
+        assert exposure["depends_on"]["nodes"], exposure["name"]
