@@ -16,6 +16,9 @@ def write_all(folder: Path, texts: Mapping[str, str]) -> None:
         OSError: the disk is full; the file that could not be written stays as it was.
     """
     for name, text in texts.items():
+        # What a killed process left.
+        for leftover in folder.glob(f".{name}.*"):
+            leftover.unlink(missing_ok=True)
         unfinished = folder / f".{name}.{os.getpid()}"
         try:
             with unfinished.open("w", encoding="utf-8") as file:

@@ -252,6 +252,20 @@ def test_a_column_without_a_description_has_no_contract_and_is_named(metadata: M
 
 def test_the_contract_of_a_schema_that_is_gone_does_not_stay_beside_the_published_file(tmp_path: Path) -> None:
     (tmp_path / "gone.odcs.yaml").write_text("old")
+    (tmp_path / ".core.odcs.yaml.4711").write_text("what a killed run left")
     (tmp_path / "next_aisle.duckdb").write_bytes(b"")
     write_beside(tmp_path / "next_aisle.duckdb", {"core.odcs.yaml": "new"})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]
+
+
+def test_a_contract_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = tmp_path / "next_aisle.duckdb"
+    write_beside(published, {"core.odcs.yaml": "old"})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_beside(published, {"core.odcs.yaml": "new"})
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"core.odcs.yaml": "old"}
