@@ -120,16 +120,26 @@ def _lineage(found: Origins, keys: Mapping[Table, dg.AssetKey]) -> dg.TableColum
 
 
 def _schema(node: Mapping[str, Any], types: Mapping[str, str], known: dg.TableColumnLineage) -> dg.TableSchema:
-    """The columns as the warehouse has them; origins are told in words too, for only Dagster+ draws them."""
+    """The columns as the warehouse has them.
+
+    Only Dagster+ draws column lineage. So origins are told in words as well, among the constraints: what else a column
+    says of itself, its description and tags, Dagster's UI takes from the definitions.
+    """
     told = {name.lower(): column for name, column in node["columns"].items()}
     columns = []
     for name, kind in types.items():
         column = told.get(name.lower(), {})
-        places = [".".join([*dep.asset_key.path, dep.column_name]) for dep in known.deps_by_column.get(name, [])]
-        said = [column.get("description", ""), f"From {', '.join(places)}." if places else ""]
-        description = " ".join(part for part in said if part)
-        tags = dict.fromkeys(column.get("tags", []), "")
-        columns.append(dg.TableColumn(name, kind, description=description or None, tags=tags))
+        # The column first: the UI cuts long ones off until the mouse is over them.
+        places = [f"{dep.column_name} of {'.'.join(dep.asset_key.path)}" for dep in known.deps_by_column.get(name, [])]
+        columns.append(
+            dg.TableColumn(
+                name,
+                kind,
+                description=column.get("description") or None,
+                constraints=dg.TableColumnConstraints(other=[f"from {place}" for place in places]),
+                tags=dict.fromkeys(column.get("tags", []), ""),
+            )
+        )
     return dg.TableSchema(columns)
 
 

@@ -66,7 +66,11 @@ def test_a_model_shows_its_columns_and_their_origins_in_the_source(manifest: dic
     ((table, metadata),) = column_metadata(manifest, tmp_path, COLUMNS, print)
     assert table == ("core", "totals")
     assert metadata["dagster/column_schema"].columns[1] == dg.TableColumn(
-        "spending", "VARCHAR", description="All amounts. From shop.lines.amount.", tags={"personal": ""}
+        "spending",
+        "VARCHAR",
+        description="All amounts.",
+        constraints=dg.TableColumnConstraints(other=["from amount of shop.lines"]),
+        tags={"personal": ""},
     )
     assert metadata["dagster/column_lineage"].deps_by_column == {
         "customer_key": [dg.TableColumnDep(dg.AssetKey(["shop", "lines"]), "customer")],
