@@ -11,7 +11,7 @@ import yaml
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
 from delivery.contract import FOLDER, ContractError, read_metadata, render
 from delivery.dbt_metadata import DbtProjectError, parse_if_stale, read_manifest
-from delivery.files import write_all
+from delivery.files import staged
 
 
 def contract(*, check: bool = False, since: str | None = None) -> int:
@@ -50,8 +50,8 @@ def contract(*, check: bool = False, since: str | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    folder.mkdir(exist_ok=True)
-    write_all(folder, proposed)
+    with staged(folder, proposed):
+        pass
     for name in accepted.keys() - proposed.keys():
         (folder / name).unlink()
     print(f"wrote {', '.join(changed)} in {folder}")

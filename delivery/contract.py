@@ -5,6 +5,7 @@ published schema (Open Data Contract Standard), because a contract's server name
 product, whose output ports they are (Open Data Product Standard).
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 from delivery.dbt_metadata import Manifest, project_settings, published_models
-from delivery.files import write_all
+from delivery.files import staged
 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
@@ -119,25 +120,23 @@ def render(metadata: Metadata) -> dict[str, str]:
     return {name: HEADING + dump(document) for name, document in documents.items()}
 
 
-def write_beside(published: Path, texts: Mapping[str, str]) -> list[Path]:
-    """Put the contract beside the published file; what was there of schemas that are gone is removed.
+@contextlib.contextmanager
+def put_beside(published: Path, texts: Mapping[str, str]) -> Iterator[None]:
+    """Put the contract beside the published file when that was published; what was there of gone schemas is removed.
 
     Args:
-        published: the published file.
+        published: the published file, which is replaced meanwhile.
         texts: file name to text, as rendered.
 
-    Returns:
-        The files.
-
     Raises:
-        OSError: they cannot be written.
+        OSError: the contract cannot be written; then nothing was published either.
     """
     folder = published.parent
-    write_all(folder, texts)
+    with staged(folder, texts):
+        yield
     for path in [*folder.glob("*.odcs.yaml"), *folder.glob("*.odps.yaml")]:
         if path.name not in texts:
             path.unlink()
-    return [folder / name for name in texts]
 
 
 def dump(document: Document) -> str:

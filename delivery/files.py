@@ -1,30 +1,38 @@
 """Files that others may read at any moment."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
-def write_all(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write files so that a reader sees each as it was or as it will be, never half of it.
+@contextlib.contextmanager
+def staged(folder: Path, texts: Mapping[str, str]) -> Iterator[None]:
+    """Write files under other names, and give them theirs when what is done meanwhile succeeded.
+
+    A reader sees each as it was or as it will be, never half of it; a full disk is found out beforehand.
 
     Args:
-        folder: where they are; it exists.
+        folder: where they are; it is made where it is missing.
         texts: file name to text.
 
     Raises:
-        OSError: the disk is full; the file that could not be written stays as it was.
+        OSError: the disk is full; all files stay as they were.
     """
-    for name, text in texts.items():
-        # What a killed process left.
-        for leftover in folder.glob(f".{name}.*"):
-            leftover.unlink(missing_ok=True)
-        unfinished = folder / f".{name}.{os.getpid()}"
-        try:
-            with unfinished.open("w", encoding="utf-8") as file:
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = {name: folder / f".{name}.{os.getpid()}" for name in texts}
+    try:
+        for name, text in texts.items():
+            # What a killed process left.
+            for leftover in folder.glob(f".{name}.*"):
+                leftover.unlink(missing_ok=True)
+            with unfinished[name].open("w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.replace(folder / name)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        yield
+        for name, path in unfinished.items():
+            path.replace(folder / name)
+    finally:
+        for path in unfinished.values():
+            path.unlink(missing_ok=True)

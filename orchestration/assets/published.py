@@ -5,9 +5,9 @@ import json
 import dagster as dg
 from dagster_dbt import DbtProject
 
-from delivery.contract import ContractError, read_metadata, render, write_beside
+from delivery.contract import ContractError, put_beside, read_metadata, render
 from delivery.dbt_metadata import read_manifest
-from ingestion.warehouse import WarehouseBusyError, only_writer
+from ingestion.warehouse import WarehouseBusyError, only_writer, paths
 from orchestration.assets.raw import WAREHOUSE_POOL
 from orchestration.publish import PublicationError, is_audited, publish
 from orchestration.resources import OWNERS
@@ -49,20 +49,18 @@ def published_asset(project: DbtProject) -> dg.AssetsDefinition:
                     )
                 # Of the manifest that the models were built from.
                 contract = render(read_metadata(read_manifest(project.manifest_path)))
-                publication = publish(marts)
-                contract_files = write_beside(publication.path, contract)
+                with put_beside(paths().published, contract):
+                    publication = publish(marts)
         except (PublicationError, WarehouseBusyError, ContractError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         except OSError as error:
-            raise dg.Failure(
-                f"could not write the contract: {error}. Is the disk full?", allow_retries=False
-            ) from error
+            raise dg.Failure(f"could not publish: {error}. Is the disk full?", allow_retries=False) from error
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(publication.path)),
                 "bytes": publication.path.stat().st_size,
                 "dagster/row_count": sum(publication.row_counts.values()),
-                "contract": dg.MetadataValue.json([str(path) for path in contract_files]),
+                "contract": dg.MetadataValue.json(sorted(contract)),
                 "tables": dg.MetadataValue.json(publication.row_counts),
             }
         )

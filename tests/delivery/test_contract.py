@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from delivery.__main__ import main
-from delivery.contract import FOLDER, ContractError, Metadata, consumers, read_metadata, render, write_beside
+from delivery.contract import FOLDER, ContractError, Metadata, consumers, put_beside, read_metadata, render
 from delivery.dbt_metadata import Manifest, parse_if_stale, published_models, read_manifest
 
 CUSTOMERS = "model.next_aisle.dim_customers"
@@ -254,18 +254,31 @@ def test_the_contract_of_a_schema_that_is_gone_does_not_stay_beside_the_publishe
     (tmp_path / "gone.odcs.yaml").write_text("old")
     (tmp_path / ".core.odcs.yaml.4711").write_text("what a killed run left")
     (tmp_path / "next_aisle.duckdb").write_bytes(b"")
-    write_beside(tmp_path / "next_aisle.duckdb", {"core.odcs.yaml": "new"})
+    with put_beside(tmp_path / "next_aisle.duckdb", {"core.odcs.yaml": "new"}):
+        assert not (tmp_path / "core.odcs.yaml").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]
 
 
-def test_a_contract_that_cannot_be_written_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_contract_that_cannot_be_written_is_found_out_before_anything_is_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     published = tmp_path / "next_aisle.duckdb"
-    write_beside(published, {"core.odcs.yaml": "old"})
+    with put_beside(published, {"core.odcs.yaml": "old"}):
+        pass
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        write_beside(published, {"core.odcs.yaml": "new"})
+    with pytest.raises(OSError, match="No space left"), put_beside(published, {"core.odcs.yaml": "new"}):
+        pytest.fail("published without a contract")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"core.odcs.yaml": "old"}
+
+
+def test_a_publication_that_fails_leaves_the_contract_of_the_copy_that_stays(tmp_path: Path) -> None:
+    published = tmp_path / "next_aisle.duckdb"
+    with put_beside(published, {"core.odcs.yaml": "old"}):
+        pass
+    with pytest.raises(RuntimeError), put_beside(published, {"core.odcs.yaml": "new"}):
+        raise RuntimeError("a row count differs")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"core.odcs.yaml": "old"}
