@@ -1,4 +1,4 @@
-"""Made-up shops for the score: the core tables it reads, written straight into a warehouse, and dbt run on them."""
+"""Made-up shops: the core tables that the score and churn read, written into a warehouse, and dbt run on them."""
 
 import datetime as dt
 import os
@@ -49,6 +49,13 @@ TABLES = {
         "is_inferred": "boolean",
     },
     "dim_customers": {"customer_key": "varchar", "source_name": "varchar", "customer_id": "varchar"},
+    "dim_categories": {"category_key": "varchar", "source_name": "varchar", "category_name": "varchar"},
+    "fct_baskets": {
+        "basket_key": "varchar",
+        "customer_key": "varchar",
+        "source_name": "varchar",
+        "purchase_date": "date",
+    },
 }
 
 MARTS = ("category_affinity", "customer_opportunities", "score_backtest", "score_calibration")
@@ -104,10 +111,19 @@ class Warehouse:
             connection.execute(
                 "insert into core.dim_customers select distinct shop || ':' || c, shop, c from bought order by all"
             )
+            connection.execute(
+                "insert into core.dim_categories select distinct shop || ':' || k, shop, k from bought order by all"
+            )
+            connection.execute(
+                """insert into core.fct_baskets select distinct shop || ':' || c || day, shop || ':' || c, shop, day
+                   from bought order by all"""
+            )
         return self
 
-    def dbt(self, tests: bool = True, **variables: object) -> "subprocess.CompletedProcess[str]":
-        """Build the score and run its data tests.
+    def dbt(
+        self, tests: bool = True, select: str = "tag:cross_sell", **variables: object
+    ) -> "subprocess.CompletedProcess[str]":
+        """Build the score, or other models on the same tables, and run their data tests.
 
         dbt parses the project anew (four seconds) when a variable or the warehouse's path has changed, so each set of
         variables has a target folder of its own, and every warehouse is in the same place while dbt runs.
@@ -121,7 +137,7 @@ class Warehouse:
         self.path.rename(place / self.path.name)
         try:
             return subprocess.run(
-                [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments, "--select", "tag:cross_sell"],
+                [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments, "--select", *select.split()],
                 cwd=PROJECT_DIR / "dbt_project",
                 env={**os.environ, "NEXT_AISLE_DATA": str(place)},
                 capture_output=True,
@@ -131,8 +147,8 @@ class Warehouse:
         finally:
             (place / self.path.name).rename(self.path)
 
-    def build(self, tests: bool = True, **variables: object) -> "Warehouse":
-        result = self.dbt(tests, **variables)
+    def build(self, tests: bool = True, select: str = "tag:cross_sell", **variables: object) -> "Warehouse":
+        result = self.dbt(tests, select, **variables)
         assert result.returncode == 0, result.stdout + result.stderr
         return self
 

@@ -60,6 +60,17 @@ sales as (
     from purchases
     group by category_key
 
+),
+
+shops as (
+
+    select
+        source_name,
+        count(distinct customer_key) as customer_count,
+        sum(amount) as total_spending
+    from purchases
+    group by source_name
+
 )
 
 select
@@ -74,6 +85,11 @@ select
     cast(coalesce(sales.basket_count, 0) as bigint) as basket_count,
     cast(coalesce(sales.customer_count, 0) as bigint) as customer_count,
     cast(coalesce(sales.total_spending, 0) as decimal(18, 2)) as total_spending,
+    -- Null in a shop without purchases; there is nothing to have a share of.
+    cast(coalesce(sales.customer_count, 0) as double)
+    / nullif(shops.customer_count, 0) as penetration,
+    cast(coalesce(sales.total_spending, 0) as double)
+    / nullif(cast(shops.total_spending as double), 0) as spending_share,
     sales.first_purchase_date,
     sales.last_purchase_date
 from catalogue
@@ -83,3 +99,5 @@ left join departments
         and departments.department_rank = 1
 left join sales
     on catalogue.category_key = sales.category_key
+left join shops
+    on catalogue.source_name = shops.source_name

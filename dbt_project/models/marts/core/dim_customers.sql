@@ -13,6 +13,12 @@ baskets as (
 
 ),
 
+churn as (
+
+    select * from {{ ref('int_churn') }}
+
+),
+
 lines as (
 
     select * from {{ ref('int_purchase_lines') }}
@@ -121,7 +127,8 @@ joined as (
         coalesce(buying.purchase_frequency, 0) as purchase_frequency,
         coalesce(buying.total_spending, 0) as total_spending,
         coalesce(returned.return_count, 0) as return_count,
-        coalesce(returned.returned_amount, 0) as returned_amount
+        coalesce(returned.returned_amount, 0) as returned_amount,
+        churn.churn_probability
     from keys
     left join customers
         on keys.customer_key = customers.customer_key
@@ -129,6 +136,8 @@ joined as (
         on keys.customer_key = buying.customer_key
     left join returned
         on keys.customer_key = returned.customer_key
+    left join churn
+        on keys.customer_key = churn.customer_key
 
 ),
 
@@ -198,5 +207,6 @@ select
     cast(recency_score as bigint) as recency_score,
     cast(frequency_score as bigint) as frequency_score,
     cast(monetary_score as bigint) as monetary_score,
-    rfm_segment
+    rfm_segment,
+    churn_probability
 from segmented

@@ -150,6 +150,7 @@ dates as (
 
 -- Sums of fractions differ in their last digits from build to build: these are rounded to digits that do not.
 select
+    customers.customer_key || ':' || categories.category_key as opportunity_key,
     kept.source_name,
     customers.customer_key,
     categories.category_key,

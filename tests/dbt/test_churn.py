@@ -1,0 +1,152 @@
+"""The likelihood of churn on small made-up shops, by a real dbt run."""
+
+import datetime as dt
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.dbt.shops import Purchase, Warehouse
+
+END = dt.date(2026, 6, 30)
+DAY = dt.timedelta(days=1)
+DAYS = 400
+CHURN_DAYS = 90
+
+
+def customer_days(chance: random.Random, pace: float, lapse: float) -> Iterator[int]:
+    """Days on which a customer buys, for as long as they stay: each visit is the last with likelihood `lapse`."""
+    day = chance.random() * DAYS * 0.8
+    while True:
+        yield int(day)
+        if chance.random() < lapse:
+            return
+        day += 1 + chance.expovariate(1 / pace)
+
+
+def lapsing(name: str, customers: int) -> tuple[list[Purchase], dict[str, bool]]:
+    """Customers of all paces, some of them lost, and who bought nothing after the shop's end."""
+    chance = random.Random(11)
+    bought, gone = [], {}
+    for number in range(customers):
+        key, pace = f"c{number:05}", 3 + chance.lognormvariate(0, 0.8) * 12
+        for day in customer_days(chance, pace, lapse=0.05):
+            if day >= DAYS:
+                gone[f"{name}:{key}"] = day >= DAYS + CHURN_DAYS
+                break
+            bought.append(Purchase(name, key, "milk", END - DAY * (DAYS - 1 - day)))
+            gone[f"{name}:{key}"] = True
+    return bought, gone
+
+
+def planted(name: str) -> list[Purchase]:
+    """Customers who came each week for twenty weeks, last seen so many weeks ago: all have the same usual gap."""
+    return [
+        Purchase(name, f"c{weeks:02}-{n}", "milk", END - DAY * 7 * (weeks + visit))
+        for weeks in range(30)
+        for n in range(4)
+        for visit in range(20)
+    ]
+
+
+def odd_shops() -> list[Purchase]:
+    # Nobody ever comes back; everybody comes every week; thirty days of history; twenty-nine customers.
+    lines = [Purchase("once", f"c{n:03}", "milk", END - DAY * n) for n in range(300)]
+    lines += [Purchase("always", f"c{n:02}", "milk", END - DAY * (n % 7 + 7 * w)) for n in range(50) for w in range(40)]
+    lines += [Purchase("young", f"c{n:02}", "milk", END - DAY * day) for n in range(50) for day in range(n % 5, 30, 5)]
+    lines += [Purchase("small", f"c{n:02}", "milk", END - DAY * day) for n in range(29) for day in range(n, 300, 9)]
+    return lines
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("churn")
+
+
+@pytest.fixture(scope="module")
+def gone() -> dict[str, bool]:
+    return lapsing("lapsing", 3000)[1]
+
+
+@pytest.fixture(scope="module")
+def shops(folder: Path) -> Warehouse:
+    lines = lapsing("lapsing", 3000)[0] + planted("planted") + odd_shops()
+    return Warehouse(folder / "shops", folder / "target").write(lines).build(select="int_churn")
+
+
+def probabilities(shops: Warehouse, shop: str) -> dict[str, float | None]:
+    return dict(
+        shops.rows(f"select customer_key, churn_probability from intermediate.int_churn where source_name = '{shop}'")
+    )
+
+
+def test_as_many_are_gone_as_the_likelihoods_say(shops: Warehouse, gone: dict[str, bool]) -> None:
+    said = probabilities(shops, "lapsing")
+    assert said.keys() == gone.keys()
+    expected, came_true = sum(p or 0 for p in said.values()), sum(gone.values())
+    assert came_true > 300
+    assert 0.9 <= expected / came_true <= 1.1
+    # And so among those who are thought likely to stay, to go, and neither.
+    parts: tuple[Callable[[float], bool], ...] = (lambda p: p < 0.2, lambda p: 0.2 <= p < 0.7, lambda p: p >= 0.7)
+    for part in parts:
+        customers = [key for key, p in said.items() if p is not None and part(p)]
+        assert len(customers) > 100
+        ratio = sum(said[key] or 0 for key in customers) / sum(gone[key] for key in customers)
+        assert 0.75 <= ratio <= 1.3, (len(customers), ratio)
+
+
+def test_whoever_was_seen_longer_ago_at_the_same_pace_never_has_the_lower_likelihood(shops: Warehouse) -> None:
+    rows = shops.rows(
+        """
+        select recency_days, min(churn_probability), max(churn_probability)
+        from intermediate.int_churn
+        inner join (
+            select customer_key, date '2026-06-30' - max(purchase_date) as recency_days
+            from core.fct_baskets group by all
+        ) using (customer_key)
+        where source_name = 'planted' group by all order by 1
+        """
+    )
+    assert len(rows) == 30
+    assert all(low == high for _, low, high in rows)
+    likelihoods = [low for _, low, _ in rows]
+    assert likelihoods == sorted(likelihoods)
+    assert likelihoods[-1] > likelihoods[0] + 0.5
+
+
+def test_of_all_customers_the_more_overdue_never_has_the_lower_likelihood(shops: Warehouse) -> None:
+    for shop in ("lapsing", "planted", "always"):
+        ordered = [
+            p
+            for (p,) in shops.rows(
+                f"select churn_probability from intermediate.int_churn where source_name = '{shop}' order by overdue, 1"
+            )
+        ]
+        assert ordered == sorted(ordered), shop
+
+
+def test_nobody_is_sure_to_stay_or_to_go(shops: Warehouse) -> None:
+    assert shops.rows("select count(*) from intermediate.int_churn where churn_probability in (0, 1)") == [(0,)]
+    assert 0 < max(p or 0 for p in probabilities(shops, "always").values()) < 0.05
+
+
+def test_too_little_history_gives_no_likelihood_rather_than_a_guess(shops: Warehouse) -> None:
+    # Of "once" nobody came twice: there is no usual gap that anybody could be overdue by.
+    for shop, customers in (("young", 50), ("small", 29), ("once", 300)):
+        said = probabilities(shops, shop)
+        assert len(said) == customers
+        assert set(said.values()) == {None}, shop
+
+
+def test_two_builds_give_the_same_rows(shops: Warehouse) -> None:
+    before = shops.rows("from intermediate.int_churn order by all")
+    assert shops.build(select="int_churn").rows("from intermediate.int_churn order by all") == before
+
+
+def test_an_empty_warehouse_gives_an_empty_table(folder: Path) -> None:
+    models = ("intermediate.int_churn", "core.dim_dates", "core.fct_category_adoptions")
+    empty = Warehouse(folder / "empty", folder / "target").write([])
+    empty.build(select=" ".join(model.partition(".")[2] for model in models))
+    for model in models:
+        assert empty.rows(f"from {model}") == []
