@@ -105,6 +105,31 @@ def test_totals_are_those_added_up_by_hand(shop: Shop) -> None:
         ("MILK", True, 1, 3, 3, Decimal("9.00")),
         ("Unknown", True, 2, 1, 1, Decimal("4.00")),
     ]
+    # Three customers bought; of 38.00 in all 9.00 went for milk.
+    assert [
+        (name, round(customers * 3, 9), round(spending * 38, 9))
+        for name, customers, spending in published(
+            data, "select category_name, penetration, spending_share from core.dim_categories order by 1"
+        )
+    ] == [("BREAD", 1, 5), ("COUPONS", 0, 0), ("FUEL", 1, 20), ("MILK", 3, 9), ("Unknown", 1, 4)]
+    # Petrol is no category to adopt; on the second day customer 1 began with the product that nobody knows.
+    assert published(
+        data,
+        """
+        select customer_id, category_name, is_first_day, days_since_first_purchase
+        from core.fct_category_adoptions
+        join core.dim_customers using (customer_key) join core.dim_categories using (category_key) order by all
+        """,
+    ) == [
+        ("1", "BREAD", True, 0),
+        ("1", "MILK", True, 0),
+        ("1", "Unknown", False, 2),
+        ("2", "MILK", True, 0),
+        ("4", "MILK", True, 0),
+    ]
+    # Three days, the one without purchases too; far too few to learn from whom the shop loses.
+    assert published(data, "select count(*) from core.dim_dates") == [(3,)]
+    assert published(data, "select count(churn_probability) from core.dim_customers") == [(0,)]
     for said in (
         "38.00 in 4 baskets",
         "zero quantity",
