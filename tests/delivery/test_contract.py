@@ -110,13 +110,14 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
 def test_a_table_whose_key_has_several_columns_says_so(documents: dict[str, Document]) -> None:
     key = {
         one["name"]: one["primaryKeyPosition"]
-        for one in table(documents, "cross_sell", "customer_opportunities")["properties"]
+        for one in table(documents, "cross_sell", "score_backtest")["properties"]
         if one.get("primaryKey")
     }
-    assert key == {"customer_key": 1, "category_key": 2}
+    assert key == {"source_name": 1, "as_of_date": 2, "method": 3}
     others = table(documents, "cross_sell", "customer_opportunities")["quality"]
     assert [rule["arguments"] for rule in others if rule.get("metric") == "duplicateValues"] == [
-        {"properties": ["customer_key", "rank"]}
+        {"properties": ["customer_key", "category_key"]},
+        {"properties": ["customer_key", "rank"]},
     ]
 
 
