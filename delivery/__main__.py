@@ -12,6 +12,7 @@ from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bump
 from delivery.contract import FOLDER, ContractError, read_metadata, render
 from delivery.dbt_metadata import DbtProjectError, parse_if_stale, read_manifest
 from delivery.files import staged
+from delivery.objectives import ObjectivesError
 
 
 def contract(*, check: bool = False, since: str | None = None) -> int:
@@ -111,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     try:
         return contract(check=chosen.check, since=chosen.since)
-    except (ContractError, DbtProjectError, DetectorMissingError, OSError) as error:
+    except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 

@@ -16,6 +16,8 @@ import yaml
 
 from delivery.dbt_metadata import Manifest, project_settings, published_models
 from delivery.files import staged
+from delivery.objectives import Objectives
+from delivery.objectives import read as read_objectives
 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
@@ -73,14 +75,14 @@ class Metadata:
         version: the product's version, from dbt_project.yml.
         sources: the active sources, from dbt_project.yml.
         product: product.yml.
-        objectives: objectives.yml.
+        objectives: the product's, from objectives.yml.
     """
 
     manifest: Manifest
     version: str
     sources: list[str]
     product: Document
-    objectives: Document
+    objectives: Objectives
 
 
 def read_metadata(manifest: Manifest) -> Metadata:
@@ -95,7 +97,7 @@ def read_metadata(manifest: Manifest) -> Metadata:
         version=str(settings["version"]),
         sources=list(settings["vars"]["sources"]),
         product=yaml.safe_load((HERE / "product.yml").read_text(encoding="utf-8")),
-        objectives=yaml.safe_load((HERE / "objectives.yml").read_text(encoding="utf-8")),
+        objectives=read_objectives(),
     )
 
 
@@ -296,9 +298,9 @@ class _Rules:
             key=lambda test: str(test["name"]),
         )
         self.dimensions = {
-            test: DIMENSIONS[objective["category"]]
-            for objective in metadata.objectives["objectives"]
-            for test in objective["measured_by"]
+            test: DIMENSIONS[objective.category]
+            for objective in metadata.objectives.objectives
+            for test in objective.measured_by
         }
         self.key: list[str] = list(node["primary_key"] or [])
         combinations = [test for test in self.tests if self._kind(test) == "unique_combination"]
@@ -339,7 +341,10 @@ class _Rules:
 
     def _rule(self, test: Node, column: str | None) -> Iterator[Document]:
         kind, arguments = self._kind(test), self._arguments(test)
-        named: Document = {"name": test["name"], "dimension": self.dimensions.get(kind)}
+        named: Document = {
+            "name": test["name"],
+            "dimension": self.dimensions.get(test["name"], self.dimensions.get(kind)),
+        }
         if not self._always(test):
             named["severity"] = "warning" if test["config"]["severity"].lower() == "warn" else "error"
         if kind == "not_empty":
@@ -448,18 +453,18 @@ def _freshness(metadata: Metadata, models: list[Document]) -> Iterator[Document]
 
 
 def _promises(metadata: Metadata) -> Iterator[Document]:
-    days = metadata.objectives["window_days"]
-    for objective in metadata.objectives["objectives"]:
+    days = metadata.objectives.window_days
+    for objective in metadata.objectives.objectives:
         yield {
-            "id": objective["name"],
-            "property": objective["name"],
-            "value": objective["target"],
+            "id": objective.name,
+            "property": objective.name,
+            "value": objective.target,
             "unit": "percent",
             "driver": "operational",
-            "description": f"{_one_line(objective['description'])} Share of {objective['unit']} over {days} days; "
+            "description": f"{_one_line(objective.description)} Share of {objective.unit} over {days} days; "
             + (
                 "a breach stops publication."
-                if objective["blocks"]
+                if objective.blocks
                 else "a breach is reported, and published all the same."
             ),
         }

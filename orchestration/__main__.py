@@ -16,6 +16,7 @@ from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from delivery.dbt_metadata import DbtProjectError
+from delivery.objectives import ObjectivesError
 from ingestion import warehouse
 from orchestration.instance import FROM_TERMINAL, close_dead_runs, holders_of, home, open_instance
 
@@ -145,8 +146,6 @@ def main(arguments: list[str] | None = None) -> int:
     if chosen.command == "query":
         return ask(chosen.sql)
     # The terminal itself: while the run goes on, stdout is the log file.
-    from delivery.objectives import ObjectivesError
-
     try:
         return run_nightly(Console(file=sys.stdout, highlight=False))
     except (DbtProjectError, ObjectivesError, OSError) as error:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime as dt
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import dagster as dg
 import duckdb
 from dagster_dbt import DbtProject
 
+from delivery.dbt_metadata import read_manifest
 from delivery.objectives import Objective, Objectives
 from ingestion import contracts, warehouse
 from ingestion.contracts import LandedTable
@@ -40,7 +40,7 @@ def source_checks(source: str, project: DbtProject) -> dg.AssetChecksDefinition:
         project: the dbt project.
     """
     tables: tuple[LandedTable, ...] = source_module(source).TABLES
-    manifest = json.loads(project.manifest_path.read_text(encoding="utf-8"))
+    manifest = read_manifest(project.manifest_path)
     ages = {
         "newest_purchase_is_recent": _Age(manifest, source, "purchases", "purchase"),
         "newest_delivery_is_recent": _Age(manifest, source, DELIVERIES, "delivery"),

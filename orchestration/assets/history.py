@@ -1,11 +1,11 @@
 """The run's own record as assets: what it checked, how long it took, what it loaded."""
 
-import json
 from collections.abc import Iterator
 
 import dagster as dg
 from dagster_dbt import DbtProject
 
+from delivery.dbt_metadata import read_manifest
 from delivery.objectives import Objectives
 from ingestion import warehouse
 from ingestion.run_history import PART_COLUMNS, RUN_COLUMNS, RunHistoryError
@@ -29,7 +29,7 @@ def history_assets(
         sources: the active sources.
         objectives: what the checks measure.
     """
-    manifest = json.loads(project.manifest_path.read_text(encoding="utf-8"))
+    manifest = read_manifest(project.manifest_path)
     tables = {"runs": RUN_COLUMNS, **PART_COLUMNS}
 
     @dg.multi_asset(

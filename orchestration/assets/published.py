@@ -1,12 +1,10 @@
 """The published copy as an asset: made last, and only when every blocking check passed."""
 
-import json
-
 import dagster as dg
 from dagster_dbt import DbtProject
 
 from delivery.contract import ContractError, put_beside, read_metadata, render
-from delivery.dbt_metadata import read_manifest
+from delivery.dbt_metadata import published_models, read_manifest
 from ingestion.warehouse import WarehouseBusyError, only_writer, paths
 from orchestration.assets.raw import WAREHOUSE_POOL
 from orchestration.publish import PublicationError, is_audited, publish
@@ -22,12 +20,7 @@ def published_asset(project: DbtProject) -> dg.AssetsDefinition:
     Args:
         project: the dbt project; everything below models/marts is published.
     """
-    manifest = json.loads(project.manifest_path.read_text(encoding="utf-8"))
-    marts = sorted(
-        (node["schema"], node["alias"])
-        for node in manifest["nodes"].values()
-        if node["resource_type"] == "model" and "marts" in node["fqn"]
-    )
+    marts = [(node["schema"], node["alias"]) for node in published_models(read_manifest(project.manifest_path))]
 
     @dg.asset(
         key=PUBLISHED_KEY,

@@ -163,7 +163,7 @@ def test_every_test_of_a_published_table_is_told(manifest: Manifest, documents: 
 
 def test_the_objectives_are_its_service_levels(metadata: Metadata, documents: dict[str, Document]) -> None:
     levels = {level["property"]: level for level in documents["core.odcs.yaml"]["slaProperties"]}
-    assert {objective["name"] for objective in metadata.objectives["objectives"]} < set(levels)
+    assert {objective.name for objective in metadata.objectives.objectives} < set(levels)
     assert levels["rows_arrive_once"]["value"] == 99.5
     fresh = levels["freshness"]
     assert (fresh["value"], fresh["unit"], fresh["element"]) == (48, "h", "fct_purchases.purchased_at")
