@@ -135,6 +135,8 @@ def test_the_command_writes_nothing_that_breaks_readers_until_the_version_is_rai
     from delivery import __main__ as command
 
     monkeypatch.setattr(command, "FOLDER", tmp_path)
+    metadata = replace(metadata, version="0.1.0")
+    monkeypatch.setattr(command, "read_metadata", lambda *_: metadata)
     assert command.main(["contract"]) == 0
     before = {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()}
     assert before == render(metadata)
