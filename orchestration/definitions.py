@@ -20,14 +20,13 @@ def defs() -> dg.Definitions:
     project = dbt_project()
     sources = active_sources()
     promised = objectives.read()
-    models = model_assets(project)
     landing = [landing_assets(source) for source in sources]
     return dg.Definitions(
         assets=[
             *(spec for one in landing for spec in (one if isinstance(one, list) else [one])),
             *(raw_assets(source) for source in sources),
-            models,
-            history_assets(project, models, sources, promised),
+            model_assets(project),
+            history_assets(project, sources, promised),
             quality_assets(project),
             published_asset(project),
         ],

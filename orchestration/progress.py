@@ -62,8 +62,8 @@ class ProgressHandler(logging.Handler):
         if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
             if not check.passed:
-                mark = "✘" if check.severity == dg.AssetCheckSeverity.ERROR else "!"
-                return f"  {mark} check {check.check_name} of {check.asset_key.to_user_string()} failed"
+                how = ("✘", "failed") if check.severity == dg.AssetCheckSeverity.ERROR else ("!", "warned")
+                return f"  {how[0]} check {check.check_name} of {check.asset_key.to_user_string()} {how[1]}"
         return None
 
     def _seconds(self, step: str) -> str:

@@ -11,6 +11,7 @@ from ingestion import warehouse
 from ingestion.run_history import PART_COLUMNS, RUN_COLUMNS, RunHistoryError
 from ingestion.warehouse import WarehouseBusyError
 from orchestration.assets.raw import WAREHOUSE_POOL
+from orchestration.checks import RECONCILIATION
 from orchestration.publish import keep_audit
 from orchestration.recording import Recorder
 from orchestration.resources import OWNERS
@@ -18,14 +19,11 @@ from orchestration.resources import OWNERS
 SOURCE = "history"
 
 
-def history_assets(
-    project: DbtProject, models: dg.AssetsDefinition, sources: list[str], objectives: Objectives
-) -> dg.AssetsDefinition:
+def history_assets(project: DbtProject, sources: list[str], objectives: Objectives) -> dg.AssetsDefinition:
     """Declare the record of runs; it is written when the models are built and checked.
 
     Args:
         project: the dbt project, with its manifest.
-        models: the assets of the models that come first.
         sources: the active sources.
         objectives: what the checks measure.
     """
@@ -37,7 +35,8 @@ def history_assets(
         specs=[
             dg.AssetSpec(
                 dg.AssetKey([SOURCE, table]),
-                deps=list(models.keys),
+                # All models are built in one step; this one is checked when the step is over.
+                deps=[RECONCILIATION],
                 group_name="quality",
                 owners=[OWNERS["data-platform"]],
                 kinds={"json", "duckdb"},
