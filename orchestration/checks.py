@@ -217,7 +217,7 @@ def in_words(
         return "Not measured in this run."
     return (
         f"{status}: {_per_cent(in_run)} in this run, {_per_cent(attained)} in the window, {target:g} % promised; "
-        f"{budget_left:.0%} of the error budget left; {trend}"
+        f"{100 * budget_left:.0f} % of the error budget left; {trend}"
     )
 
 

@@ -93,6 +93,6 @@ def test_a_share_is_never_rounded_up_to_all() -> None:
     said = in_words("breach", 99.99999, 99.999, 100, 0.0, "steady")
     assert (
         said
-        == "breach: 99.99 % in this run, 99.99 % in the window, 100 % promised; 0% of the error budget left; steady"
+        == "breach: 99.99 % in this run, 99.99 % in the window, 100 % promised; 0 % of the error budget left; steady"
     )
     assert in_words("not measured", None, None, 100, None, "too little history") == "Not measured in this run."
