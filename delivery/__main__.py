@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from delivery import objectives
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
 from delivery.contract import FOLDER, ContractError, read_metadata, render
 from delivery.dbt_metadata import DbtProjectError, parse_if_stale, read_manifest
@@ -26,7 +27,7 @@ def contract(*, check: bool = False, since: str | None = None) -> int:
         The exit code: 1 when nothing was written because readers would break, or when the check fails.
     """
     folder = FOLDER
-    proposed = render(read_metadata(read_manifest(parse_if_stale())))
+    proposed = render(read_metadata(read_manifest(parse_if_stale()), objectives.read(objectives.FILE)))
     accepted = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
     changed = sorted(name for name in proposed.keys() | accepted.keys() if proposed.get(name) != accepted.get(name))
     try:
@@ -114,6 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
         return contract(check=chosen.check, since=chosen.since)
     except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except yaml.YAMLError as error:
+        print(f"error: a file of {FOLDER} is no YAML: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
 
 

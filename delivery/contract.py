@@ -17,7 +17,6 @@ import yaml
 from delivery.dbt_metadata import Manifest, project_settings, published_models
 from delivery.files import staged
 from delivery.objectives import Objectives
-from delivery.objectives import read as read_objectives
 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
@@ -58,6 +57,11 @@ DIMENSIONS = {
     "timeliness": "timeliness",
 }
 
+# What product.yml must say.
+PRODUCT_FIELDS = {
+    *("id", "name", "domain", "status", "purpose", "usage", "limitations", "tags", "management_ports", "price"),
+}
+
 Document = dict[str, Any]
 Node = Mapping[str, Any]
 
@@ -85,19 +89,30 @@ class Metadata:
     objectives: Objectives
 
 
-def read_metadata(manifest: Manifest) -> Metadata:
+def read_metadata(manifest: Manifest, promised: Objectives) -> Metadata:
     """Put the manifest together with what the other files say.
 
     Args:
         manifest: dbt's manifest.
+        promised: the objectives in force where the data is published, or those of the repository.
+
+    Raises:
+        ContractError: product.yml does not make sense.
     """
     settings = project_settings()
+    file = HERE / "product.yml"
+    try:
+        product = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise ContractError(f"{file} is no YAML: {_one_line(str(error))}") from error
+    if missing := PRODUCT_FIELDS - set(product if isinstance(product, dict) else ()):
+        raise ContractError(f"{file} lacks {', '.join(sorted(missing))}")
     return Metadata(
         manifest=manifest,
         version=str(settings["version"]),
         sources=list(settings["vars"]["sources"]),
-        product=yaml.safe_load((HERE / "product.yml").read_text(encoding="utf-8")),
-        objectives=read_objectives(),
+        product=product,
+        objectives=promised,
     )
 
 

@@ -74,7 +74,10 @@ def published_models(manifest: Manifest) -> list[dict[str, Any]]:
 
 
 def _is_fresh(manifest: Path) -> bool:
-    if not manifest.exists():
+    try:
+        json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        # Not there, or cut off: dbt was killed while it wrote it.
         return False
     written = manifest.stat().st_mtime
     folders = ("models", "macros", "seeds", "tests")

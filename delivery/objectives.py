@@ -49,8 +49,8 @@ class Objectives(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    window_days: Annotated[int, Field(ge=1)]
-    run_may_take_minutes: Annotated[float, Field(gt=0)]
+    window_days: Annotated[int, Field(ge=1, le=3660)]
+    run_may_take_minutes: Annotated[float, Field(gt=0, le=7 * 24 * 60)]
     objectives: Annotated[list[Objective], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -93,7 +93,7 @@ def read(file: Path | None = None) -> Objectives:
         return Objectives.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
     except OSError as error:
         raise ObjectivesError(f"{file} cannot be read: {error.strerror}. NEXT_AISLE_OBJECTIVES may name it.") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeError) as error:
         raise ObjectivesError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]

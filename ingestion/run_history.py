@@ -91,7 +91,7 @@ class KnownRun:
     Attributes:
         run_id: Dagster's.
         run_number: its place in the history, from 1 on: the order in which runs were recorded, whatever the clock said.
-        outcome: success, failure, canceled or under way.
+        outcome: success, failure, canceled, unknown or under way.
     """
 
     run_id: str
@@ -111,7 +111,7 @@ def write(run: Mapping[str, Any], parts: Mapping[str, list[dict[str, Any]]]) -> 
     """
     folder = warehouse.paths().run_history
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{run['run_number']:06d}-{run['run_id']}.json"
+    file = _file(run["run_number"], run["run_id"])
     for leftover in folder.glob(f"*{UNFINISHED}"):
         leftover.unlink()
     unfinished = folder / f"{file.name}{UNFINISHED}"
@@ -121,6 +121,20 @@ def write(run: Mapping[str, Any], parts: Mapping[str, list[dict[str, Any]]]) -> 
         os.fsync(out.fileno())
     unfinished.replace(file)
     return file
+
+
+def read(run: KnownRun) -> dict[str, Any]:
+    """Read a run's file.
+
+    Args:
+        run: the run.
+
+    Returns:
+        What was written: run, and its parts; nothing when the file has another name than it was written under.
+    """
+    file = _file(run.run_number, run.run_id)
+    content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    return content
 
 
 def load(connection: duckdb.DuckDBPyConnection) -> list[KnownRun]:
@@ -135,37 +149,58 @@ def load(connection: duckdb.DuckDBPyConnection) -> list[KnownRun]:
     Raises:
         RunHistoryError: a file is no history of a run.
     """
-    files = sorted(warehouse.paths().run_history.glob("*.json"))
+    files = sorted(path for path in warehouse.paths().run_history.glob("*.json") if path.is_file())
     connection.execute("begin")
     try:
         connection.execute(f"create schema if not exists {DATASET}")
-        _replace(connection, "runs", RUN_COLUMNS, f"select run.* from {_read(files)}" if files else None)
+        if files:
+            # Read once, for all tables.
+            connection.execute(f"create or replace temp table run_files as from {_read(files)}")
+        _replace(connection, "runs", RUN_COLUMNS, "select run.* from run_files" if files else None)
         for name, columns in PART_COLUMNS.items():
-            rows = f"(select run.run_id as run_id, unnest({name}) as part from {_read(files)})"
-            _replace(
-                connection,
-                name,
-                {"run_id": "VARCHAR", **columns},
-                f"select run_id, part.* from {rows}" if files else None,
-            )
-        known = connection.execute(
-            f"select run_id, run_number, outcome from {DATASET}.runs order by run_number, run_id"
-        ).fetchall()
-        broken = [row for row in known if None in row]
-        if broken:
-            raise duckdb.InvalidInputException(
-                f"a file in {warehouse.paths().run_history} names no run: run_id, run_number, outcome are {broken[0]}"
-            )
+            rows = f"select run_id, part.* from (select run.run_id as run_id, unnest({name}) as part from run_files)"
+            _replace(connection, name, {"run_id": "VARCHAR", **columns}, rows if files else None)
+        known = _one_run_a_file(connection, files) if files else []
         connection.execute("commit")
-    except duckdb.Error as error:
+    except (duckdb.Error, RunHistoryError) as error:
         connection.execute("rollback")
-        if isinstance(error, duckdb.InvalidInputException | duckdb.ConversionException):
-            raise RunHistoryError(
-                f"{str(error).splitlines()[0]} It is the history of a run: put back what it was, or move it out of "
-                f"{warehouse.paths().run_history} to go on without that run."
-            ) from error
+        if isinstance(error, duckdb.InvalidInputException | duckdb.ConversionException | duckdb.IOException):
+            raise RunHistoryError(f"{str(error).splitlines()[0]} {_WAY_OUT}") from error
         raise
-    return [KnownRun(*row) for row in known]
+    return known
+
+
+_WAY_OUT = (
+    "It is the history of a run: put back what it was, or move it out of the folder to go on without what it says."
+)
+
+
+def _one_run_a_file(connection: duckdb.DuckDBPyConnection, files: list[Path]) -> list[KnownRun]:
+    """Read which runs there are, and drop the table of the files' contents.
+
+    Raises:
+        RunHistoryError: a file holds no run or several, or two files hold the same one.
+    """
+    rows = connection.execute(
+        "select filename, run.run_id, run.run_number, run.outcome, run.started_at from run_files order by 3, 2"
+    ).fetchall()
+    connection.execute("drop table run_files")
+    empty = {str(file) for file in files} - {row[0] for row in rows}
+    if empty:
+        raise RunHistoryError(f"{min(empty)} is empty. {_WAY_OUT}")
+    seen: dict[object, str] = {}
+    for filename, run_id, run_number, outcome, started in rows:
+        if None in (run_id, run_number, outcome, started):
+            raise RunHistoryError(f"{filename} names no run. {_WAY_OUT}")
+        for key in (filename, run_id, run_number):
+            if key in seen:
+                raise RunHistoryError(f"{filename} holds the same run as {seen[key]}, or several. {_WAY_OUT}")
+            seen[key] = filename
+    return [KnownRun(run_id, run_number, outcome) for _, run_id, run_number, outcome, _ in rows]
+
+
+def _file(run_number: int, run_id: str) -> Path:
+    return warehouse.paths().run_history / f"{run_number:06d}-{run_id}.json"
 
 
 def _replace(connection: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], select: str | None) -> None:
@@ -182,4 +217,4 @@ def _read(files: list[Path]) -> str:
     names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     kinds = {"run": struct(RUN_COLUMNS)} | {name: f"{struct(columns)}[]" for name, columns in PART_COLUMNS.items()}
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
-    return f"read_json([{names}], columns = {{{columns}}})"
+    return f"read_json([{names}], columns = {{{columns}}}, filename = true)"

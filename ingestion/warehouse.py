@@ -71,7 +71,7 @@ class Paths:
 
     @property
     def audited(self) -> Path:
-        """Written when all models were built and no blocking check failed; only such a warehouse is published."""
+        """Says that all models were built, and then that no blocking objective is broken; only that is published."""
         return self.root / "audited"
 
     @property

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime as dt
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,16 +17,17 @@ from ingestion.contracts import LandedTable
 from ingestion.landed_files import DELIVERIES, LANDED_FILE
 from ingestion.load import source_module
 from orchestration.assets.raw import WAREHOUSE_POOL
-from orchestration.publish import withdraw_audit
+from orchestration.publish import built_by, mark_audited
 
 RECONCILIATION = dg.AssetKey(["quality", "row_reconciliation"])
+NOTHING_LOADED = "{}. Was anything loaded yet? Run the nightly job: it loads and checks."
 SLO_STATUS = dg.AssetKey(["quality", "slo_status"])
 
-# What of a raw table is judged by an objective, and the column of quality.row_reconciliation that counts its failures.
+# What of the delivered rows is judged by an objective, and the kind of rejected rows that fail it.
 ROW_MEASURES = {
-    "rows_are_complete": "incomplete_rows",
-    "rows_are_not_repeated": "repeated_rows",
-    "rows_are_valid": "invalid_rows",
+    "rows_are_complete": "incomplete",
+    "rows_are_not_repeated": "repeated",
+    "rows_are_valid": "invalid",
 }
 
 
@@ -94,9 +96,10 @@ def source_checks(source: str, project: DbtProject) -> dg.AssetChecksDefinition:
 
 
 def row_checks(sources: Sequence[str], objectives: Objectives) -> dg.AssetChecksDefinition:
-    """Measure what share of each raw table's rows arrived complete, once and valid.
+    """Measure what share of the newly delivered rows arrived complete, once and valid.
 
-    These checks only warn; whether a run is published is for the objectives that they measure.
+    New is what the published copy does not have yet: what a breach kept back is judged again by each run until it is
+    sent again. These checks only warn; whether a run is published is for the objectives that they measure.
 
     Args:
         sources: the active sources.
@@ -125,18 +128,16 @@ def row_checks(sources: Sequence[str], objectives: Objectives) -> dg.AssetChecks
     )
     def check_rows() -> Iterator[dg.AssetCheckResult]:
         with warehouse.connect(read_only=True) as connection:
+            published = _attach_published(connection)
             for source, table, measure, name in measured:
-                read, failed = connection.execute(
-                    f"select raw_rows, {ROW_MEASURES[measure]} from quality.row_reconciliation "
-                    f"where source_name = '{source}' and table_name = '{table}'"
-                ).fetchall()[0]
+                read, failed = _new_rows(connection, source, table, ROW_MEASURES[measure], published)
                 share = 100 * (1 - failed / read) if read else 100.0
                 yield dg.AssetCheckResult(
                     asset_key=RECONCILIATION,
                     check_name=name,
                     passed=share >= levels[measure].warn_below,
                     severity=dg.AssetCheckSeverity.WARN,
-                    description=f"{failed:,} of {read:,} rows fail: {share:.2f} % pass, "
+                    description=f"{failed:,} of {read:,} newly delivered rows fail: {_per_cent(share)} pass, "
                     f"a warning below {levels[measure].warn_below:g} %.",
                     metadata={
                         "measures": measure,
@@ -168,7 +169,7 @@ def objective_checks(objectives: Objectives) -> dg.AssetChecksDefinition:
         with warehouse.connect(read_only=True) as connection:
             rows = connection.execute(
                 """
-                select objective, status, blocks, attained_in_run, attained, target, error_budget_left, trend, (
+                select run_id, objective, status, blocks, lowest_in_run, attained, target, error_budget_left, trend, (
                     select string_agg(table_name || ': ' || coalesce(description, check_name), '; ' order by table_name)
                     from quality.check_results as results
                     where results.run_id = slo.run_id and results.objective = slo.objective and results.status <> 'pass'
@@ -176,12 +177,19 @@ def objective_checks(objectives: Objectives) -> dg.AssetChecksDefinition:
                 from quality.slo_status as slo
                 """
             ).fetchall()
-        judged = {row[0]: row[1:] for row in rows}
+        # Of the newest run that was recorded; another may have built the warehouse since.
+        judged_run = rows[0][0] if rows else None
+        judged = {row[1]: row[2:] for row in rows}
+        if missing := {one.name for one in objectives.objectives} - set(judged):
+            raise dg.Failure(
+                f"{', '.join(sorted(missing))}: declared since the newest run was recorded. Run the nightly job.",
+                allow_retries=False,
+            )
+        stopped = False
         for one in objectives.objectives:
             status, blocks, in_run, attained, target, budget_left, trend, failed_checks = judged[one.name]
             stops = status == "breach" and blocks
-            if stops:
-                withdraw_audit()
+            stopped = stopped or stops
             yield dg.AssetCheckResult(
                 asset_key=SLO_STATUS,
                 check_name=one.name,
@@ -191,6 +199,8 @@ def objective_checks(objectives: Objectives) -> dg.AssetChecksDefinition:
                 + (f". {failed_checks}" if failed_checks else ""),
                 metadata={"status": status, "attained": attained, "error_budget_left": budget_left, "trend": trend},
             )
+        if judged_run and judged_run == built_by() and not stopped:
+            mark_audited(judged_run)
 
     return judge_objectives
 
@@ -207,7 +217,7 @@ def in_words(
 
     Args:
         status: met, warning, breach or not measured.
-        in_run: per cent that passed in the run; None when nothing was measured.
+        in_run: per cent that passed in the run, of rows in the check that fared worst; None when nothing was measured.
         attained: per cent that passed in the window.
         target: per cent promised.
         budget_left: share of the error budget that is left, 1 when untouched.
@@ -257,7 +267,7 @@ def _loaded_warehouse() -> Iterator[duckdb.DuckDBPyConnection]:
             yield connection
     except (duckdb.CatalogException, duckdb.IOException) as error:
         raise dg.Failure(
-            f"{str(error).splitlines()[0]}. Was anything loaded yet? Run the nightly job: it loads and checks.",
+            NOTHING_LOADED.format(str(error).splitlines()[0]),
             allow_retries=False,
         ) from error
 
@@ -270,6 +280,59 @@ class _Age:
         self.table, self.event = table, event
         self.warn_after, self.error_after = (_span(node["freshness"][level]) for level in ("warn_after", "error_after"))
         self.query = node["loaded_at_query"].replace("{{ this }}", f"{node['schema']}.{node['identifier']}")
+
+
+def _attach_published(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Open the published copy beside the warehouse; None where it knows no deliveries, or there is none."""
+    path = warehouse.paths().published
+    if not path.exists():
+        return None
+    quoted = str(path).replace("'", "''")
+    connection.execute(f"attach '{quoted}' as published (read_only)")
+    known = connection.execute(
+        "select 1 from duckdb_tables() where database_name = 'published' and table_name = 'load_metrics'"
+    ).fetchall()
+    return "published.quality.load_metrics" if known else None
+
+
+def _new_rows(
+    connection: duckdb.DuckDBPyConnection, source: str, table: str, kind: str, published: str | None
+) -> tuple[int, int]:
+    """Count the rows of the newest version of each file that is not published yet, and those of them that fail."""
+    without = (
+        f"""
+        where not exists (
+            from {published} as readers_have
+            where
+                readers_have.source_name = '{source}'
+                and readers_have.table_name = '{table}'
+                and readers_have.landed_file = ledger.landed_file
+                and readers_have.delivered_at = ledger.delivered_at
+        )
+        """
+        if published
+        else ""
+    )
+    return connection.execute(
+        f"""
+        with ledger as (
+            from raw_{source}.{DELIVERIES}
+            where table_name = '{table}'
+            qualify row_number() over (partition by landed_file order by _dlt_load_id desc) = 1
+        ),
+        new as (select landed_file, _dlt_load_id as load_id, row_count from ledger {without})
+        select
+            coalesce((select sum(row_count) from new), 0)::bigint,
+            (
+                select count(*) from quality.rejected_rows as rejected
+                join new on rejected.landed_file = new.landed_file and rejected.load_id = new.load_id
+                where
+                    rejected.source_name = '{source}'
+                    and rejected.table_name = '{table}'
+                    and rejected.rejection_kind = '{kind}'
+            )
+        """
+    ).fetchall()[0]
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTable) -> dg.AssetCheckResult:
@@ -299,7 +362,19 @@ def _columns(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTa
 def _landed(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTable) -> dg.AssetCheckResult:
     """Compare the day files that are still landed with the rows of their newest delivery in the raw table."""
     folder = warehouse.paths().landing / source
-    files = [path for path in folder.glob(table.pattern) if path.is_file() and contracts.is_finished(path)]
+    loaded = set(
+        connection.execute(
+            f"select landed_file, arg_max(sha256, _dlt_load_id) from raw_{source}.{DELIVERIES} "
+            f"where table_name = '{table.name}' group by all"
+        ).fetchall()
+    )
+    try:
+        landed = contracts.find_deliveries(folder, [table])
+    except contracts.LandingError:
+        # Taken away since they were loaded: there is nothing left to compare.
+        landed = []
+    # What came or changed since the load is the next run's delivery.
+    files = [one.path for one in landed if (one.landed_file, one.sha256) in loaded]
     names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
     amounts = [name for name, kind in table.columns.items() if kind == "double"]
     differing: list[tuple[Any, ...]] = []
@@ -363,5 +438,5 @@ def _hours(span: dt.timedelta) -> str:
 
 
 def _per_cent(share: float) -> str:
-    """Two decimals, rounded down: 99.999 is not 100."""
-    return f"{int(share * 100) / 100:g} %"
+    """Two decimals, rounded down: 99.999 is not 100. The first rounding takes away what floating point added."""
+    return f"{math.floor(round(share * 100, 6)) / 100:g} %"

@@ -19,8 +19,7 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
 
 DIALECT = "duckdb"
-# int_score_weights, half a million characters that a macro writes, would take ten seconds; all others together take one
-# (2026-11-21, two cores).
+# int_score_weights, half a million characters that a macro writes, would take ten seconds (2026-11-21, two cores).
 LONGEST_SQL = 100_000
 
 Table = tuple[str, str]

@@ -28,32 +28,65 @@ class PublicationError(Exception):
     """The copy could not be made or is not whole; the copy published before stays."""
 
 
-def mark_audited() -> None:
-    """Note that the warehouse, as it is now, was built as a whole and passed its blocking checks."""
-    places = warehouse.paths()
-    places.audited.write_text(str(places.warehouse.stat().st_mtime_ns), encoding="utf-8")
+# What is known of the warehouse as it is now, in the order in which it is found out.
+BUILT = "built"
+AUDITED = "audited"
 
 
-def withdraw_audit() -> None:
-    """Note that the warehouse must not be published."""
+def mark_built(run_id: str) -> None:
+    """Note that the warehouse, as it is now, was built as a whole and passed dbt's tests.
+
+    Args:
+        run_id: the run that built it.
+    """
+    _mark(BUILT, run_id)
+
+
+def mark_audited(run_id: str) -> None:
+    """Note that the warehouse, as it is now, was built as a whole and breaks no objective that blocks.
+
+    Args:
+        run_id: the run that built it.
+    """
+    _mark(AUDITED, run_id)
+
+
+def withdraw_marks() -> None:
+    """Note that the warehouse is being built, and must not be published."""
     warehouse.paths().audited.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def keep_audit() -> Iterator[None]:
-    """Write the warehouse without touching what its checks were about: if it was audited before, it is afterwards."""
-    audited = is_audited()
-    yield
-    if audited:
-        mark_audited()
+def built_by() -> str | None:
+    """Name the run that built the warehouse as it is now, but for its record of runs; None when no run did."""
+    what, run_id = _marked()
+    return run_id if what in (BUILT, AUDITED) else None
 
 
 def is_audited() -> bool:
-    """Tell whether the warehouse is still as it was when it passed its blocking checks."""
+    """Tell whether the warehouse is still as it was when its run was judged good enough."""
+    return _marked()[0] == AUDITED
+
+
+@contextlib.contextmanager
+def keep_built() -> Iterator[None]:
+    """Write the record of runs into the warehouse: what was built stays built, and is yet to be judged."""
+    run_id = built_by()
+    yield
+    if run_id:
+        mark_built(run_id)
+
+
+def _mark(what: str, run_id: str) -> None:
     places = warehouse.paths()
-    return places.audited.exists() and places.audited.read_text(encoding="utf-8") == str(
-        places.warehouse.stat().st_mtime_ns
-    )
+    places.audited.write_text(f"{what} {run_id} {places.warehouse.stat().st_mtime_ns}", encoding="utf-8")
+
+
+def _marked() -> tuple[str | None, str | None]:
+    places = warehouse.paths()
+    words = places.audited.read_text(encoding="utf-8").split() if places.audited.exists() else []
+    if len(words) != 3 or words[2] != str(places.warehouse.stat().st_mtime_ns):
+        return None, None
+    return words[0], words[1]
 
 
 def publish(tables: Sequence[tuple[str, str]]) -> Publication:

@@ -17,8 +17,11 @@ from ingestion.run_history import UNDER_WAY
 from orchestration.checks import SLO_STATUS
 from orchestration.progress import step_name
 
-# A run that began longer ago than this before it was first recorded is left out: no window reaches back to it.
+# Looking for runs that nobody recorded goes no further back than so many: in an installation that is older than its
+# history it would take minutes.
 RUNS_LOOKED_AT = 100
+
+PUNCTUALITY = "run_ends_in_time"
 
 OUTCOMES = {
     dg.DagsterRunStatus.SUCCESS: "success",
@@ -67,14 +70,15 @@ class Recorder:
             earlier = record.dagster_run.run_id
             if earlier not in known:
                 number += 1
-            self._write(record, known[earlier].run_number if earlier in known else number, connection)
+            self._write(record, known.get(earlier), number, connection)
             run_history.load(connection)
+        for run in known.values():
+            if run.outcome == UNDER_WAY and self.instance.get_run_record_by_id(run.run_id) is None:
+                self._give_up(run)
         current = self.instance.get_run_record_by_id(run_id)
         assert current is not None, "a run's own record is there while it runs"
-        own = known[run_id].run_number if run_id in known else number + 1
-        self._write(current, own, connection)
-        run_history.load(connection)
-        return own
+        self._write(current, known.get(run_id), number + 1, connection)
+        return next(run.run_number for run in run_history.load(connection) if run.run_id == run_id)
 
     def _ended(self) -> Iterable[dg.RunRecord]:
         """The newest runs that ended, oldest first."""
@@ -86,8 +90,15 @@ class Recorder:
         earlier = known.get(record.dagster_run.run_id)
         return record.dagster_run.run_id != run_id and (earlier is None or earlier.outcome == UNDER_WAY)
 
-    def _write(self, record: dg.RunRecord, number: int, connection: duckdb.DuckDBPyConnection) -> None:
+    def _write(
+        self,
+        record: dg.RunRecord,
+        known: run_history.KnownRun | None,
+        number: int,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> None:
         run = record.dagster_run
+        number = known.run_number if known else number
         outcome = OUTCOMES.get(run.status, UNDER_WAY)
         events = [
             (entry.timestamp, entry.dagster_event)
@@ -107,6 +118,21 @@ class Recorder:
             (check["table_name"], check["check_name"]): self._with_objective(measures, check)
             for measures, check in found
         }
+        parts: dict[str, list[dict[str, Any]]] = {
+            "checks": list(checks.values()),
+            "steps": list(_steps(events, row_counts)),
+            "deliveries": self._deliveries(connection, run.run_id, ended),
+            **self._promises(),
+        }
+        if known:
+            # Completed by a later run, whose objectives may be others: what was promised then stays.
+            earlier = run_history.read(known)
+            parts |= {name: earlier[name] for name in ("objectives", "measures") if name in earlier}
+            for check in earlier.get("checks", []):
+                if (check["table_name"], check["check_name"]) in checks:
+                    checks[check["table_name"], check["check_name"]] |= {
+                        name: check[name] for name in ("objective", "category")
+                    }
         run_history.write(
             {
                 "run_id": run.run_id,
@@ -116,25 +142,38 @@ class Recorder:
                 "ended_at": _time(ended) if ended else None,
                 "outcome": outcome,
             },
-            {
-                "checks": list(checks.values()),
-                "steps": list(_steps(events, row_counts)),
-                "deliveries": self._deliveries(connection, run.run_id, ended),
-                "objectives": [
-                    {
-                        "objective": one.name,
-                        **one.model_dump(exclude={"name", "measured_by"}),
-                        "window_days": self.objectives.window_days,
-                    }
-                    for one in self.objectives.objectives
-                ],
-                "measures": [
-                    {"check_name": check, "objective": one.name, "category": one.category}
-                    for one in self.objectives.objectives
-                    for check in one.measured_by
-                ],
-            },
+            parts,
         )
+
+    @staticmethod
+    def _give_up(known: run_history.KnownRun) -> None:
+        """Complete a run that Dagster has forgotten: nobody knows how it ended, so it did not end in time."""
+        earlier = run_history.read(known)
+        for check in earlier.get("checks", []):
+            if check["check_name"] == PUNCTUALITY:
+                check |= {"status": "warn", "rows_failed": 1, "description": "Dagster has no record of how it ended."}
+        if earlier:
+            run_history.write(
+                {**earlier["run"], "outcome": "unknown"},
+                {name: earlier[name] for name in run_history.PART_COLUMNS if name in earlier},
+            )
+
+    def _promises(self) -> dict[str, list[dict[str, Any]]]:
+        return {
+            "objectives": [
+                {
+                    "objective": one.name,
+                    **one.model_dump(exclude={"name", "measured_by"}),
+                    "window_days": self.objectives.window_days,
+                }
+                for one in self.objectives.objectives
+            ],
+            "measures": [
+                {"check_name": check, "objective": one.name, "category": one.category}
+                for one in self.objectives.objectives
+                for check in one.measured_by
+            ],
+        }
 
     def _checks(
         self, events: Iterable[tuple[float, dg.DagsterEvent]], row_counts: Mapping[dg.AssetKey, int]
@@ -160,7 +199,8 @@ class Recorder:
                     else "warn"
                     if check.severity == dg.AssetCheckSeverity.WARN
                     else "fail",
-                    "rows_read": facts.get("rows_read", row_counts.get(check.asset_key)),
+                    # A test of some rows only does not say of how many.
+                    "rows_read": facts.get("rows_read", row_counts.get(check.asset_key) if not _where(node) else None),
                     "rows_failed": int(not check.passed) if failed is None else failed,
                     "description": check.description,
                 },
@@ -204,7 +244,7 @@ class Recorder:
     ) -> Iterator[tuple[list[str], dict[str, Any]]]:
         if job != "nightly":
             return
-        name = "run_ends_in_time"
+        name = PUNCTUALITY
         took = dt.timedelta(seconds=round((ended or dt.datetime.now(dt.UTC).timestamp()) - started))
         may_take = dt.timedelta(minutes=self.objectives.run_may_take_minutes)
         passed = outcome in ("success", UNDER_WAY) and took <= may_take
@@ -266,6 +306,10 @@ class Recorder:
                 """
             ).fetchall()
         return [dict(zip(run_history.PART_COLUMNS["deliveries"], row, strict=True)) for row in rows]
+
+
+def _where(node: Mapping[str, Any]) -> str | None:
+    return node["config"].get("where") if node else None
 
 
 def _row_counts(events: Iterable[tuple[float, dg.DagsterEvent]]) -> dict[dg.AssetKey, int]:

@@ -227,7 +227,7 @@ def _print_failure(events: Sequence[dg.DagsterEvent], console: Console) -> None:
 
 
 def _reason(event: dg.DagsterEvent, blocked_by_check: bool) -> str | None:
-    if event.step_key == "build_models":
+    if event.step_key in ("build_models", "build_quality"):
         return _dbt_errors() or (None if blocked_by_check else _first_line(event.step_failure_data))
     told = event.step_failure_data.user_failure_data
     if told and told.description:

@@ -12,7 +12,7 @@ from delivery.dbt_metadata import read_manifest
 from ingestion import warehouse
 from orchestration.assets.raw import WAREHOUSE_POOL
 from orchestration.column_lineage import column_metadata
-from orchestration.publish import keep_audit, mark_audited, withdraw_audit
+from orchestration.publish import keep_built, mark_built, withdraw_marks
 from orchestration.translators import LayerTranslator
 
 # Tells the models that are built from the run's own record, after all others.
@@ -31,10 +31,10 @@ def model_assets(project: DbtProject) -> dg.AssetsDefinition:
     def build_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         """Run dbt build: each model, then its tests; a failed test stops what depends on it."""
         with warehouse.only_writer(context.log.info):
-            withdraw_audit()
+            withdraw_marks()
             yield from _build(context, dbt, project)
             if not context.is_subset:
-                mark_audited()
+                mark_built(context.run_id)
 
     return build_models
 
@@ -49,7 +49,7 @@ def quality_assets(project: DbtProject) -> dg.AssetsDefinition:
     @_models("build_quality", project, select=AFTER_RECORDING, exclude="resource_type:unit_test")
     def build_quality(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
         """Run dbt build for the tables of the run's checks, steps and deliveries, and how the objectives stand."""
-        with warehouse.only_writer(context.log.info), keep_audit():
+        with warehouse.only_writer(context.log.info), keep_built():
             yield from _build(context, dbt, project)
 
     return build_quality

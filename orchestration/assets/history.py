@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import dagster as dg
+import duckdb
 from dagster_dbt import DbtProject
 
 from delivery.dbt_metadata import read_manifest
@@ -11,8 +12,8 @@ from ingestion import warehouse
 from ingestion.run_history import PART_COLUMNS, RUN_COLUMNS, RunHistoryError
 from ingestion.warehouse import WarehouseBusyError
 from orchestration.assets.raw import WAREHOUSE_POOL
-from orchestration.checks import RECONCILIATION
-from orchestration.publish import keep_audit
+from orchestration.checks import NOTHING_LOADED, RECONCILIATION
+from orchestration.publish import keep_built
 from orchestration.recording import Recorder
 from orchestration.resources import OWNERS
 
@@ -54,7 +55,7 @@ def history_assets(project: DbtProject, sources: list[str], objectives: Objectiv
     def record_run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         """Write what Dagster logged of this run, and of earlier ones that came to no end, into the history."""
         try:
-            with warehouse.only_writer(context.log.info), keep_audit(), warehouse.connect() as connection:
+            with warehouse.only_writer(context.log.info), keep_built(), warehouse.connect() as connection:
                 number = Recorder(context.instance, manifest, objectives, sources).record(
                     context.run_id, connection, context.log.info
                 )
@@ -64,6 +65,8 @@ def history_assets(project: DbtProject, sources: list[str], objectives: Objectiv
                 }
         except (RunHistoryError, WarehouseBusyError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
+        except duckdb.CatalogException as error:
+            raise dg.Failure(NOTHING_LOADED.format(str(error).splitlines()[0]), allow_retries=False) from error
         for table, rows in counts.items():
             yield dg.MaterializeResult(
                 asset_key=dg.AssetKey([SOURCE, table]), metadata={"dagster/row_count": rows, "run_number": number}

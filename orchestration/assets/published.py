@@ -3,6 +3,7 @@
 import dagster as dg
 from dagster_dbt import DbtProject
 
+from delivery import objectives
 from delivery.contract import ContractError, put_beside, read_metadata, render
 from delivery.dbt_metadata import published_models, read_manifest
 from ingestion.warehouse import WarehouseBusyError, only_writer, paths
@@ -41,7 +42,7 @@ def published_asset(project: DbtProject) -> dg.AssetsDefinition:
                         "job: it builds, checks and publishes everything."
                     )
                 # Of the manifest that the models were built from.
-                contract = render(read_metadata(read_manifest(project.manifest_path)))
+                contract = render(read_metadata(read_manifest(project.manifest_path), objectives.read()))
                 with put_beside(paths().published, contract):
                     publication = publish(marts)
         except (PublicationError, WarehouseBusyError, ContractError) as error:

@@ -1,15 +1,18 @@
 """The contract says what dbt knows: every published table and column, what holds for them, and who reads them."""
 
 import copy
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from delivery import objectives
 from delivery.__main__ import main
 from delivery.contract import FOLDER, ContractError, Metadata, consumers, put_beside, read_metadata, render
-from delivery.dbt_metadata import Manifest, parse_if_stale, published_models, read_manifest
+from delivery.dbt_metadata import Manifest, parse_if_stale, project_settings, published_models, read_manifest
+from tests.conftest import PROJECT_DIR
 
 CUSTOMERS = "model.next_aisle.dim_customers"
 
@@ -23,7 +26,7 @@ def manifest() -> Manifest:
 
 @pytest.fixture(scope="module")
 def metadata(manifest: Manifest) -> Metadata:
-    return read_metadata(manifest)
+    return read_metadata(manifest, objectives.read(objectives.FILE))
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +218,7 @@ def test_the_product_is_described_in_the_words_of_its_standard(
         assert product[part]
         for one in product[part]:
             assert required <= set(one) <= required | allowed, (part, one)
-    assert [port["name"] for port in product["inputPorts"]] == ["complete_journey"]
+    assert [port["name"] for port in product["inputPorts"]] == project_settings()["vars"]["sources"]
     ports = {port["name"]: port for port in product["outputPorts"] if port["type"] == "duckdb"}
     assert set(ports) == {f"{node['schema']}.{node['alias']}" for node in published_models(manifest)}
     contracts = {one["id"]: one["version"] for name, one in documents.items() if name.endswith(".odcs.yaml")}
@@ -248,7 +251,7 @@ def test_a_column_without_a_description_has_no_contract_and_is_named(metadata: M
     manifest = copy.deepcopy(metadata.manifest)
     manifest["nodes"][CUSTOMERS]["columns"]["income"]["description"] = ""
     with pytest.raises(ContractError, match=r"core\.dim_customers\.income needs a data_type and a description"):
-        render(read_metadata(manifest))
+        render(read_metadata(manifest, objectives.read(objectives.FILE)))
 
 
 def test_the_contract_of_a_schema_that_is_gone_does_not_stay_beside_the_published_file(tmp_path: Path) -> None:
@@ -283,3 +286,8 @@ def test_a_publication_that_fails_leaves_the_contract_of_the_copy_that_stays(tmp
     with pytest.raises(RuntimeError), put_beside(published, {"core.odcs.yaml": "new"}):
         raise RuntimeError("a row count differs")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"core.odcs.yaml": "old"}
+
+
+def test_the_product_has_one_version() -> None:
+    project = tomllib.loads((PROJECT_DIR / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["version"] == project_settings()["version"]

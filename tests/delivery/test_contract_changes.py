@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from delivery import objectives
 from delivery.breaking import breakages, is_bumped
 from delivery.contract import Metadata, read_metadata, render
 from delivery.dbt_metadata import Manifest, parse_if_stale, read_manifest
@@ -19,7 +20,7 @@ Change = Callable[[Manifest], object]
 
 @pytest.fixture(scope="module")
 def metadata() -> Metadata:
-    return read_metadata(read_manifest(parse_if_stale()))
+    return read_metadata(read_manifest(parse_if_stale()), objectives.read(objectives.FILE))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 import yaml
 
+from delivery import objectives
 from delivery.contract import read_metadata, render
 from delivery.dbt_metadata import parse_if_stale, published_models, read_manifest
 from orchestration.instance import open_instance
@@ -155,7 +156,9 @@ def test_a_second_run_loads_nothing_and_changes_nothing(shop: Shop) -> None:
 def test_the_contract_of_what_is_published_lies_beside_it(shop: Shop) -> None:
     folder = shop.data / "published"
     files = sorted(path.name for path in folder.iterdir())
-    assert files == sorted([*render(read_metadata(read_manifest(parse_if_stale()))), "next_aisle.duckdb"])
+    assert files == sorted(
+        [*render(read_metadata(read_manifest(parse_if_stale()), objectives.read(objectives.FILE))), "next_aisle.duckdb"]
+    )
     contract = yaml.safe_load((folder / "quality.odcs.yaml").read_text(encoding="utf-8"))
     assert (folder / contract["servers"][0]["database"]).exists()
 

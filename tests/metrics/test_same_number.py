@@ -19,8 +19,6 @@ class Question(NamedTuple):
     by: str
     sql: str
     where: tuple[str, ...] = ()
-    start: str | None = None
-    end: str | None = None
 
 
 P = "core.fct_purchases as p"

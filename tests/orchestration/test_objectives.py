@@ -20,7 +20,7 @@ COMPARED = {"delivery_is_not_far_smaller_than_usual", "step_takes_not_far_longer
 
 @pytest.fixture(scope="module")
 def promised() -> Objectives:
-    return objectives.read()
+    return objectives.read(objectives.FILE)
 
 
 @pytest.fixture(scope="module")

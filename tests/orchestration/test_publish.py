@@ -11,7 +11,16 @@ import pytest
 
 from ingestion import warehouse
 from orchestration.definitions import defs
-from orchestration.publish import PublicationError, is_audited, mark_audited, publish
+from orchestration.publish import (
+    PublicationError,
+    built_by,
+    is_audited,
+    keep_built,
+    mark_audited,
+    mark_built,
+    publish,
+    withdraw_marks,
+)
 
 TABLES = [("core", "fct")]
 
@@ -113,7 +122,7 @@ def test_a_killed_publication_leaves_the_old_copy_whole(filled: Path) -> None:
 
 def test_a_warehouse_counts_as_audited_until_somebody_writes_it(filled: Path) -> None:
     assert not is_audited()
-    mark_audited()
+    mark_audited("run-1")
     assert is_audited()
     publish(TABLES)
     with warehouse.connect(read_only=True):
@@ -121,6 +130,25 @@ def test_a_warehouse_counts_as_audited_until_somebody_writes_it(filled: Path) ->
     assert is_audited()
     grow()
     assert not is_audited()
+
+
+def test_what_was_built_is_yet_to_be_judged_and_the_record_of_the_run_does_not_change_that(filled: Path) -> None:
+    with keep_built():
+        grow()
+    assert built_by() is None
+    mark_built("run-1")
+    with keep_built():
+        grow()
+    assert built_by() == "run-1" and not is_audited()
+    mark_audited("run-1")
+    with keep_built():
+        grow()
+    assert built_by() == "run-1" and not is_audited(), "what was recorded since is judged anew"
+    grow()
+    assert built_by() is None, "somebody else wrote it"
+    mark_built("run-2")
+    withdraw_marks()
+    assert built_by() is None
 
 
 def test_an_unaudited_warehouse_is_not_published(filled: Path) -> None:

@@ -53,6 +53,7 @@ judged as (
             when quantity is null or amount is null then 'missing_quantity_or_amount'
             when position_in_basket > line_number then 'duplicate'
             when is_future then 'future_date'
+            when purchased_at < cast('{{ var('oldest_purchase_date') }}' as timestamp) then 'ancient_date'
             when quantity < 0 or amount < 0 then 'return'
             when quantity = 0 then 'zero_quantity'
             when amount = 0 then 'zero_amount'

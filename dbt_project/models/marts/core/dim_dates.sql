@@ -6,7 +6,7 @@ bounds as (
     select
         min(purchase_date) as first_date,
         max(purchase_date) as last_date
-    from {{ ref('fct_baskets') }}
+    from {{ ref('fct_purchases') }}
 
 ),
 

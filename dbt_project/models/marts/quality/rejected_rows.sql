@@ -63,4 +63,13 @@ all_rejected as (
 
 )
 
-select * from all_rejected
+select
+    *,
+    case
+        when rejection_reason like 'missing_%' then 'incomplete'
+        when rejection_reason = 'duplicate' or rejection_reason like 'repeated_%' then 'repeated'
+        when rejection_reason in ('zero_quantity', 'zero_amount', 'future_date', 'ancient_date') then 'invalid'
+        -- Nothing is wrong with these.
+        when rejection_reason in ('superseded_delivery', 'return') then 'set aside'
+    end as rejection_kind
+from all_rejected

@@ -62,16 +62,10 @@ rejected as (
         table_name,
         count(*) as rejected_rows,
         sum(amount) as rejected_amount,
-        sum(case when rejection_reason like 'missing_%' then 1 else 0 end) as incomplete_rows,
-        sum(
-            case when rejection_reason = 'duplicate' or rejection_reason like 'repeated_%' then 1 else 0 end
-        ) as repeated_rows,
-        sum(
-            case when rejection_reason in ('zero_quantity', 'zero_amount', 'future_date') then 1 else 0 end
-        ) as invalid_rows,
-        sum(
-            case when rejection_reason in ('superseded_delivery', 'return') then 1 else 0 end
-        ) as set_aside_rows
+        sum(case when rejection_kind = 'incomplete' then 1 else 0 end) as incomplete_rows,
+        sum(case when rejection_kind = 'repeated' then 1 else 0 end) as repeated_rows,
+        sum(case when rejection_kind = 'invalid' then 1 else 0 end) as invalid_rows,
+        sum(case when rejection_kind = 'set aside' then 1 else 0 end) as set_aside_rows
     from {{ ref('rejected_rows') }}
     group by
         source_name,

@@ -37,7 +37,7 @@ deliveries as (
                 when is_far_smaller
                     then
                         landed_file || ' has ' || cast(row_count as {{ dbt.type_string() }}) || ' rows, usual are '
-                        || cast(cast(usual_row_count as bigint) as {{ dbt.type_string() }})
+                        || cast(cast(round(usual_row_count) as bigint) as {{ dbt.type_string() }})
             end
         ) as description
     from {{ ref('load_metrics') }}
@@ -61,8 +61,8 @@ steps as (
             case
                 when is_far_longer
                     then
-                        step || ' took ' || cast(cast(seconds as bigint) as {{ dbt.type_string() }}) || ' s, usual are '
-                        || cast(cast(usual_seconds as bigint) as {{ dbt.type_string() }}) || ' s'
+                        step || ' took ' || cast(round(seconds, 1) as {{ dbt.type_string() }}) || ' s, usual are '
+                        || cast(round(usual_seconds, 1) as {{ dbt.type_string() }}) || ' s'
             end
         ) as description
     from {{ ref('run_metrics') }}
@@ -94,7 +94,11 @@ results as (
         case when compared.rows_failed > 0 then 'warn' else 'pass' end as status,
         compared.rows_read,
         compared.rows_failed,
-        compared.description
+        compared.description || case
+            when compared.rows_failed > 1
+                then ', and ' || cast(compared.rows_failed - 1 as {{ dbt.type_string() }}) || ' more'
+            else ''
+        end as description
     from compared
     inner join runs
         on compared.run_id = runs.run_id

@@ -13,14 +13,21 @@ steps as (
         steps.step,
         steps.seconds,
         steps.row_count,
-        steps.succeeded
+        steps.succeeded,
+        row_number() over (
+            partition by
+                runs.job,
+                steps.step
+            order by runs.run_number
+        ) as position
     from {{ source('history', 'steps') }} as steps
     inner join {{ source('history', 'runs') }} as runs
         on steps.run_id = runs.run_id
 
 ),
 
--- The step itself is not among the runs that it is compared with, nor is one that broke off.
+-- The step itself is not among those that it is compared with, nor is one that broke off, nor one of another job: a run
+-- of a single model says nothing of a whole night.
 before as (
 
     select
@@ -31,8 +38,9 @@ before as (
     inner join steps as earlier
         on
             steps.step = earlier.step
-            and steps.run_number - {{ runs_before }} <= earlier.run_number
-            and steps.run_number > earlier.run_number
+            and steps.job = earlier.job
+            and steps.position - {{ runs_before }} <= earlier.position
+            and steps.position > earlier.position
             and earlier.succeeded
 
 ),

@@ -46,7 +46,7 @@ results as (
         results.status,
         results.run_id = objectives.run_id as is_newest,
         {{ seconds_ago }} < {{ recent_days }} * 86400 as is_recent,
-        greatest(coalesce(results.rows_read, 1), 1) as rows_read,
+        coalesce(results.rows_read, 1) as rows_read,
         case
             when results.status = 'pass' then coalesce(results.rows_failed, 0)
             else greatest(coalesce(results.rows_failed, 1), 1)
@@ -68,9 +68,10 @@ counted as (
         status,
         is_newest,
         is_recent,
-        case when unit = 'rows' then rows_read else 1 end as counted,
+        -- An empty table that must have rows fails by more than it has.
+        case when unit = 'rows' then greatest(rows_read, rows_failed) else 1 end as counted,
         case
-            when unit = 'rows' then least(rows_failed, rows_read)
+            when unit = 'rows' then rows_failed
             when status = 'pass' then 0
             else 1
         end as failed
@@ -86,10 +87,14 @@ summed as (
         sum(case when is_newest then 1 else 0 end) as checks_in_run,
         sum(case when is_newest and status = 'fail' then 1 else 0 end) as checks_failed_in_run,
         sum(case when is_newest and status = 'warn' then 1 else 0 end) as checks_warned_in_run,
-        1.0 * sum(case when is_newest then failed end) / sum(case when is_newest then counted end) as failed_in_run,
-        1.0 * sum(failed) / sum(counted) as failed_in_window,
-        1.0 * sum(case when is_recent then failed end) / sum(case when is_recent then counted end) as failed_recently,
-        1.0 * sum(case when not is_recent then failed end) / sum(case when not is_recent then counted end)
+        -- One shop must not hide behind a larger one, nor a table: a run is as good as the worst of its checks.
+        max(case when is_newest then 1.0 * failed / nullif(counted, 0) end) as failed_at_worst,
+        1.0 * sum(case when is_newest then failed end) / nullif(sum(case when is_newest then counted end), 0)
+            as failed_in_run,
+        1.0 * sum(failed) / nullif(sum(counted), 0) as failed_in_window,
+        1.0 * sum(case when is_recent then failed end) / nullif(sum(case when is_recent then counted end), 0)
+            as failed_recently,
+        1.0 * sum(case when not is_recent then failed end) / nullif(sum(case when not is_recent then counted end), 0)
             as failed_before
     from counted
     group by objective
@@ -105,6 +110,10 @@ judged as (
         summed.failed_recently,
         summed.failed_before,
         cast(100 * (1 - summed.failed_in_run) as double) as attained_in_run,
+        case objectives.unit
+            when 'rows' then cast(100 * (1 - summed.failed_at_worst) as double)
+            else cast(100 * (1 - summed.failed_in_run) as double)
+        end as lowest_in_run,
         cast(100 * (1 - summed.failed_in_window) as double) as attained,
         1 - objectives.target / 100 as budget,
         summed.failed_in_window,
@@ -131,10 +140,11 @@ select
     started_at as run_started_at,
     cast(coalesce(checks_in_run, 0) as bigint) as checks_in_run,
     round(attained_in_run, 9) as attained_in_run,
+    round(lowest_in_run, 9) as lowest_in_run,
     case
-        when coalesce(checks_in_run, 0) = 0 then 'not measured'
-        when checks_failed_in_run > 0 or attained_in_run < breach_below then 'breach'
-        when checks_warned_in_run > 0 or attained_in_run < warn_below then 'warning'
+        when attained_in_run is null then 'not measured'
+        when checks_failed_in_run > 0 or lowest_in_run < breach_below then 'breach'
+        when checks_warned_in_run > 0 or lowest_in_run < warn_below then 'warning'
         else 'met'
     end as status,
     window_days,
