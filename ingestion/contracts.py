@@ -370,6 +370,18 @@ def sql_name(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
 
 
+def sql_text(value: str) -> str:
+    """Quote a text, such as a file's name, for DuckDB.
+
+    Args:
+        value: the text as it is.
+
+    Returns:
+        The literal to write into a statement.
+    """
+    return "'" + value.replace("'", "''") + "'"
+
+
 def _dlt_type(arrow_type: pa.DataType) -> str | None:
     """dlt's name for a Parquet column's type; None for what no contract can declare."""
     t = pa.types

@@ -11,7 +11,7 @@ import pyarrow as pa
 from dlt.common.schema.typing import TSchemaContractDict
 from dlt.extract import DltResource
 
-from ingestion.contracts import CheckedDelivery, LandedTable, sql_name
+from ingestion.contracts import CheckedDelivery, LandedTable, sql_name, sql_text
 
 # A new column is let in; a changed type stops the load.
 SCHEMA_CONTRACT: TSchemaContractDict = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
@@ -108,9 +108,9 @@ def _day_files(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Ite
         batch = deliveries[start : start + FILES_PER_STATEMENT]
         new_columns = {name for checked in batch for name in checked.new_columns}
         columns = [*table.columns, *sorted(new_columns)]
-        paths = ", ".join(_sql_text(str(checked.delivery.path)) for checked in batch)
+        paths = ", ".join(sql_text(str(checked.delivery.path)) for checked in batch)
         names = ", ".join(
-            f"({_sql_text(str(checked.delivery.path))}, {_sql_text(checked.delivery.landed_file)})" for checked in batch
+            f"({sql_text(str(checked.delivery.path))}, {sql_text(checked.delivery.landed_file)})" for checked in batch
         )
         select = (
             f"select {', '.join(f'landed.{sql_name(name)}' for name in columns)}, "
@@ -161,7 +161,3 @@ def _no_rows(columns: Mapping[str, str]) -> pa.Table:
 
 def _arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
     return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in columns.items()])
-
-
-def _sql_text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

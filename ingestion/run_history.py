@@ -14,7 +14,7 @@ from typing import Any
 import duckdb
 
 from ingestion import warehouse
-from ingestion.contracts import LandingError
+from ingestion.contracts import LandingError, sql_text
 
 DATASET = "raw_history"
 
@@ -214,7 +214,7 @@ def _read(files: list[Path]) -> str:
     def struct(columns: Mapping[str, str]) -> str:
         return f"STRUCT({', '.join(f'{name} {kind}' for name, kind in columns.items())})"
 
-    names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    names = ", ".join(sql_text(str(file)) for file in files)
     kinds = {"run": struct(RUN_COLUMNS)} | {name: f"{struct(columns)}[]" for name, columns in PART_COLUMNS.items()}
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in kinds.items())
     return f"read_json([{names}], columns = {{{columns}}}, filename = true)"

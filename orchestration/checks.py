@@ -129,8 +129,13 @@ def row_checks(sources: Sequence[str], objectives: Objectives) -> dg.AssetChecks
     def check_rows() -> Iterator[dg.AssetCheckResult]:
         with warehouse.connect(read_only=True) as connection:
             published = _attach_published(connection)
+            counted = {
+                (source, table): _new_rows(connection, source, table, published)
+                for source, table in dict.fromkeys((source, table) for source, table, _, _ in measured)
+            }
             for source, table, measure, name in measured:
-                read, failed = _new_rows(connection, source, table, ROW_MEASURES[measure], published)
+                read, rejected = counted[source, table]
+                failed = rejected.get(ROW_MEASURES[measure], 0)
                 share = 100 * (1 - failed / read) if read else 100.0
                 yield dg.AssetCheckResult(
                     asset_key=RECONCILIATION,
@@ -287,8 +292,7 @@ def _attach_published(connection: duckdb.DuckDBPyConnection) -> str | None:
     path = warehouse.paths().published
     if not path.exists():
         return None
-    quoted = str(path).replace("'", "''")
-    connection.execute(f"attach '{quoted}' as published (read_only)")
+    connection.execute(f"attach {contracts.sql_text(str(path))} as published (read_only)")
     known = connection.execute(
         "select 1 from duckdb_tables() where database_name = 'published' and table_name = 'load_metrics'"
     ).fetchall()
@@ -296,9 +300,9 @@ def _attach_published(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 
 def _new_rows(
-    connection: duckdb.DuckDBPyConnection, source: str, table: str, kind: str, published: str | None
-) -> tuple[int, int]:
-    """Count the rows of the newest version of each file that is not published yet, and those of them that fail."""
+    connection: duckdb.DuckDBPyConnection, source: str, table: str, published: str | None
+) -> tuple[int, dict[str, int]]:
+    """Count the rows of the newest version of each file that is not published yet, and the rejected ones by kind."""
     without = (
         f"""
         where not exists (
@@ -313,7 +317,7 @@ def _new_rows(
         if published
         else ""
     )
-    return connection.execute(
+    rows = connection.execute(
         f"""
         with ledger as (
             from raw_{source}.{DELIVERIES}
@@ -321,18 +325,17 @@ def _new_rows(
             qualify row_number() over (partition by landed_file order by _dlt_load_id desc) = 1
         ),
         new as (select landed_file, _dlt_load_id as load_id, row_count from ledger {without})
-        select
-            coalesce((select sum(row_count) from new), 0)::bigint,
-            (
-                select count(*) from quality.rejected_rows as rejected
-                join new on rejected.landed_file = new.landed_file and rejected.load_id = new.load_id
-                where
-                    rejected.source_name = '{source}'
-                    and rejected.table_name = '{table}'
-                    and rejected.rejection_kind = '{kind}'
-            )
+        select null as kind, coalesce(sum(row_count), 0)::bigint from new
+        union all
+        select rejected.rejection_kind, count(*)
+        from quality.rejected_rows as rejected
+        join new on rejected.landed_file = new.landed_file and rejected.load_id = new.load_id
+        where rejected.source_name = '{source}' and rejected.table_name = '{table}'
+        group by rejected.rejection_kind
         """
-    ).fetchall()[0]
+    ).fetchall()
+    counts = dict(rows)
+    return counts.pop(None), counts
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTable) -> dg.AssetCheckResult:
@@ -375,7 +378,7 @@ def _landed(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTab
         landed = []
     # What came or changed since the load is the next run's delivery.
     files = [one.path for one in landed if (one.landed_file, one.sha256) in loaded]
-    names = ", ".join("'" + str(path).replace("'", "''") + "'" for path in files)
+    names = ", ".join(contracts.sql_text(str(path)) for path in files)
     amounts = [name for name, kind in table.columns.items() if kind == "double"]
     differing: list[tuple[Any, ...]] = []
     if files:

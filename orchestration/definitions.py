@@ -28,7 +28,7 @@ def defs() -> dg.Definitions:
             model_assets(project),
             history_assets(project, sources, promised),
             quality_assets(project),
-            published_asset(project),
+            published_asset(project, promised),
         ],
         asset_checks=[
             *(source_checks(source, project) for source in sources),

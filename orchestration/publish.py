@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from ingestion import warehouse
+from ingestion.contracts import sql_text
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,7 @@ def publish(tables: Sequence[tuple[str, str]]) -> Publication:
 def _copy(source: Path, target: Path, tables: Sequence[tuple[str, str]]) -> dict[str, int]:
     row_counts: dict[str, int] = {}
     with duckdb.connect(str(target), config=warehouse.FILE_FORMAT) as connection:
-        quoted = str(source).replace("'", "''")
-        connection.execute(f"attach '{quoted}' as warehouse (read_only)")
+        connection.execute(f"attach {sql_text(str(source))} as warehouse (read_only)")
         for schema, table in tables:
             connection.execute(f'create schema if not exists "{schema}"')
             connection.execute(f'create table "{schema}"."{table}" as select * from warehouse."{schema}"."{table}"')

@@ -1,6 +1,7 @@
 """What a run really did, read from Dagster's own log of it: checks, seconds of each step, rows of each table."""
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -45,6 +46,8 @@ class Recorder:
     ) -> None:
         self.instance = instance
         self.nodes: Mapping[str, Any] = manifest["nodes"]
+        # A source's data set is named otherwise than its assets.
+        self.schemas = {source["source_name"]: source["schema"] for source in manifest["sources"].values()}
         self.objectives = objectives
         self.sources = sources
 
@@ -62,23 +65,24 @@ class Recorder:
             The run's number.
         """
         known = {run.run_id: run for run in run_history.load(connection)}
-        number = max((run.run_number for run in known.values()), default=0)
+        unused = itertools.count(1 + max((run.run_number for run in known.values()), default=0))
         late = [record for record in self._ended() if self._is_news(record, run_id, known)]
         if late:
             say(f"recording {len(late)} earlier run(s) too")
         for record in late:
-            earlier = record.dagster_run.run_id
-            if earlier not in known:
-                number += 1
-            self._write(record, known.get(earlier), number, connection)
+            earlier = known.get(record.dagster_run.run_id)
+            self._write(record, earlier, earlier.run_number if earlier else next(unused), connection)
             run_history.load(connection)
         for run in known.values():
             if run.outcome == UNDER_WAY and self.instance.get_run_record_by_id(run.run_id) is None:
                 self._give_up(run)
         current = self.instance.get_run_record_by_id(run_id)
         assert current is not None, "a run's own record is there while it runs"
-        self._write(current, known.get(run_id), number + 1, connection)
-        return next(run.run_number for run in run_history.load(connection) if run.run_id == run_id)
+        own = known.get(run_id)
+        number = own.run_number if own else next(unused)
+        self._write(current, own, number, connection)
+        run_history.load(connection)
+        return number
 
     def _ended(self) -> Iterable[dg.RunRecord]:
         """The newest runs that ended, oldest first."""
@@ -98,7 +102,6 @@ class Recorder:
         connection: duckdb.DuckDBPyConnection,
     ) -> None:
         run = record.dagster_run
-        number = known.run_number if known else number
         outcome = OUTCOMES.get(run.status, UNDER_WAY)
         events = [
             (entry.timestamp, entry.dagster_event)
@@ -271,7 +274,7 @@ class Recorder:
 
     def _table(self, key: dg.AssetKey) -> str:
         schema, *rest = key.path
-        return ".".join([f"raw_{schema}" if schema in (*self.sources, "history") else schema, *rest])
+        return ".".join([self.schemas.get(schema, schema), *rest])
 
     def _deliveries(
         self, connection: duckdb.DuckDBPyConnection, run_id: str, ended: float | None

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from delivery.dbt_metadata import DBT_EXECUTABLE
 from tests.fixtures import tiny_shop
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -61,7 +62,7 @@ class Project:
 
     def dbt(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """`dbt ...` in a dbt_project folder of the test's own, so that target/ is not shared."""
-        return self._run([str(Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments], self.dbt_dir)
+        return self._run([DBT_EXECUTABLE, "--no-use-colors", *arguments], self.dbt_dir)
 
     def _run(self, command: list[str], folder: Path, **options: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]

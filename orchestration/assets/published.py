@@ -3,9 +3,9 @@
 import dagster as dg
 from dagster_dbt import DbtProject
 
-from delivery import objectives
 from delivery.contract import ContractError, put_beside, read_metadata, render
 from delivery.dbt_metadata import published_models, read_manifest
+from delivery.objectives import Objectives
 from ingestion.warehouse import WarehouseBusyError, only_writer, paths
 from orchestration.assets.raw import WAREHOUSE_POOL
 from orchestration.publish import PublicationError, is_audited, publish
@@ -15,11 +15,12 @@ from orchestration.translators import EVERY_NIGHT
 PUBLISHED_KEY = dg.AssetKey(["published", "next_aisle"])
 
 
-def published_asset(project: DbtProject) -> dg.AssetsDefinition:
+def published_asset(project: DbtProject, promised: Objectives) -> dg.AssetsDefinition:
     """Declare the published copy.
 
     Args:
         project: the dbt project; everything below models/marts is published.
+        promised: the objectives that the contract beside it quotes.
     """
     marts = [(node["schema"], node["alias"]) for node in published_models(read_manifest(project.manifest_path))]
 
@@ -42,7 +43,7 @@ def published_asset(project: DbtProject) -> dg.AssetsDefinition:
                         "job: it builds, checks and publishes everything."
                     )
                 # Of the manifest that the models were built from.
-                contract = render(read_metadata(read_manifest(project.manifest_path), objectives.read()))
+                contract = render(read_metadata(read_manifest(project.manifest_path), promised))
                 with put_beside(paths().published, contract):
                     publication = publish(marts)
         except (PublicationError, WarehouseBusyError, ContractError) as error:

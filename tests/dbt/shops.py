@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from delivery.dbt_metadata import DBT_EXECUTABLE
 from tests.conftest import PROJECT_DIR
 
 # The columns of the contracts in dbt_project/models/marts/core.
@@ -137,7 +137,7 @@ class Warehouse:
         self.path.rename(place / self.path.name)
         try:
             return subprocess.run(
-                [str(Path(sys.executable).parent / "dbt"), "--no-use-colors", *arguments, "--select", *select.split()],
+                [DBT_EXECUTABLE, "--no-use-colors", *arguments, "--select", *select.split()],
                 cwd=PROJECT_DIR / "dbt_project",
                 env={**os.environ, "NEXT_AISLE_DATA": str(place)},
                 capture_output=True,

@@ -55,54 +55,19 @@ before as (
 
 ),
 
--- Medians: a single odd day changes neither what is usual nor how much is usual to differ from it.
-usual as (
-
-    select
-        source_name,
-        table_name,
-        position_date,
-        count(*) as earlier_deliveries,
-        median(row_count) as usual_row_count
-    from before
-    group by
-        source_name,
-        table_name,
-        position_date
-
-),
-
-spread as (
-
-    select
-        before.source_name,
-        before.table_name,
-        before.position_date,
-        median(abs(before.row_count - usual.usual_row_count)) as usual_difference
-    from before
-    inner join usual
-        on
-            before.source_name = usual.source_name
-            and before.table_name = usual.table_name
-            and before.position_date = usual.position_date
-    group by
-        before.source_name,
-        before.table_name,
-        before.position_date
-
-),
+{{ usual_of_before(['source_name', 'table_name', 'position_date'], 'row_count') }},
 
 judged as (
 
     select
         deliveries.*,
-        coalesce(usual.earlier_deliveries, 0) as earlier_deliveries,
-        usual.usual_row_count,
+        coalesce(usual.earlier_count, 0) as earlier_deliveries,
+        usual.usual_value as usual_row_count,
         -- Less than half, and beyond three deviations (1.4826 medians of the differences each).
         case
-            when usual.earlier_deliveries >= {{ fewest_deliveries }} then greatest(least(
-                usual.usual_row_count / 2.0,
-                usual.usual_row_count - 3 * 1.4826 * spread.usual_difference
+            when usual.earlier_count >= {{ fewest_deliveries }} then greatest(least(
+                usual.usual_value / 2.0,
+                usual.usual_value - 3 * 1.4826 * usual.usual_difference
             ), 0)
         end as fewest_row_count
     from deliveries
@@ -111,11 +76,6 @@ judged as (
             deliveries.source_name = usual.source_name
             and deliveries.table_name = usual.table_name
             and deliveries.position_date = usual.position_date
-    left join spread
-        on
-            deliveries.source_name = spread.source_name
-            and deliveries.table_name = spread.table_name
-            and deliveries.position_date = spread.position_date
 
 )
 

@@ -45,50 +45,20 @@ before as (
 
 ),
 
--- Medians: a single slow night changes neither what is usual nor how much is usual to differ from it.
-usual as (
-
-    select
-        run_id,
-        step,
-        count(*) as earlier_runs,
-        median(seconds) as usual_seconds
-    from before
-    group by
-        run_id,
-        step
-
-),
-
-spread as (
-
-    select
-        before.run_id,
-        before.step,
-        median(abs(before.seconds - usual.usual_seconds)) as usual_difference
-    from before
-    inner join usual
-        on
-            before.run_id = usual.run_id
-            and before.step = usual.step
-    group by
-        before.run_id,
-        before.step
-
-),
+{{ usual_of_before(['run_id', 'step'], 'seconds') }},
 
 judged as (
 
     select
         steps.*,
-        coalesce(usual.earlier_runs, 0) as earlier_runs,
-        usual.usual_seconds,
+        coalesce(usual.earlier_count, 0) as earlier_runs,
+        usual.usual_value as usual_seconds,
         -- Twice as long, five seconds longer, and beyond six deviations (1.4826 medians of the differences each).
         case
-            when usual.earlier_runs >= {{ fewest_runs }} then greatest(
-                2 * usual.usual_seconds,
-                usual.usual_seconds + 5,
-                usual.usual_seconds + 6 * 1.4826 * spread.usual_difference
+            when usual.earlier_count >= {{ fewest_runs }} then greatest(
+                2 * usual.usual_value,
+                usual.usual_value + 5,
+                usual.usual_value + 6 * 1.4826 * usual.usual_difference
             )
         end as limit_seconds
     from steps
@@ -96,10 +66,6 @@ judged as (
         on
             steps.run_id = usual.run_id
             and steps.step = usual.step
-    left join spread
-        on
-            steps.run_id = spread.run_id
-            and steps.step = spread.step
 
 )
 
