@@ -13,7 +13,7 @@ export
 endif
 export UV_PYTHON_DOWNLOADS ?= automatic
 
-.PHONY: help setup run test lint lint-sql ui query contract bench score-eval clean
+.PHONY: help setup run test lint lint-sql ui query contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -40,6 +40,7 @@ lint: setup ## style and types of Python and SQL
 	@$(UV) run --no-sync ruff check .
 	@$(UV) run --no-sync ruff format --check .
 	@$(UV) run --no-sync mypy
+	@$(UV) run --no-sync lint-imports
 	@$(MAKE) --no-print-directory lint-sql
 
 # sqlfluff compiles the models, for which dbt opens a warehouse: an empty one of its own.
@@ -52,7 +53,7 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage (http://localhos
 	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --log-level error
 
 query: setup ## ask the published copy in SQL
-	@$(UV) run --no-sync python -m orchestration query
+	@$(UV) run --no-sync python -m delivery query
 
 # datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
 contract: setup ## write the data contract anew; refuses what would break its readers without a new version
@@ -63,6 +64,10 @@ bench: setup ## speed and memory against plain DuckDB, in one run
 
 score-eval: setup ## the cross-sell score of the sample as of 2017-12-03, to judge it
 	@$(UV) run --no-sync python -m benchmarks.score_quality --cutoff 2017-12-03 --predictions data/score_eval/predictions.parquet
+
+# Spark is 400 MB and needs Java 17: an environment of its own.
+spark: setup ## the regression of the score on Apache Spark, compared with DuckDB
+	@UV_PROJECT_ENVIRONMENT=.tools/spark $(UV) run --quiet --locked --group spark pytest tests/dbt/test_spark.py
 
 clean: ## remove data/ and what was built (asks first)
 	@read -p "remove data/, with the warehouse, the landed files and the published copy? [y/N] " answer && [ "$$answer" = y ]

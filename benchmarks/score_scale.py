@@ -23,7 +23,7 @@ from benchmarks.main_job import machine
 from benchmarks.processes import FailedError, run
 from benchmarks.score_quality import ours, shop
 from benchmarks.score_quality.shop import Shop, ShopError
-from ingestion.warehouse import Paths
+from warehouse.paths import Paths
 
 # Of the lines of a copy, by a hash of basket and product: those dropped, and those with another product.
 DROPPED_PERCENT = 10

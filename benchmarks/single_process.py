@@ -6,7 +6,6 @@
 import argparse
 import contextlib
 import json
-import os
 import sys
 import tempfile
 import time
@@ -17,9 +16,9 @@ from typing import Any
 
 import duckdb
 
+from warehouse.connections import FILE_FORMAT
+
 SOURCE = "complete_journey"
-# As ingestion/warehouse.py has it; importing that imports dlt, which is no part of the floor.
-FILE_FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.3.0"}
 
 
 def floor_load(landing: Path, file: Path) -> dict[str, float]:
@@ -95,18 +94,17 @@ def load(landing: Path) -> dict[str, float]:
         Seconds of the second load, and the rows.
     """
     from ingestion.load import load as load_source
+    from warehouse.paths import Paths
+    from warehouse.settings import Settings
 
-    data = os.environ["NEXT_AISLE_DATA"]
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "landing" / SOURCE
         (small / "purchases").mkdir(parents=True)
         for file in (landing / "customers.csv", landing / "products.csv", min(landing.glob("purchases/*.parquet"))):
             (small / file.relative_to(landing)).symlink_to(file)
-        os.environ["NEXT_AISLE_DATA"] = folder
-        load_source(SOURCE, say=_silent)
-    os.environ["NEXT_AISLE_DATA"] = data
+        load_source(SOURCE, Paths(Path(folder)), say=_silent)
     started = time.perf_counter()
-    report = load_source(SOURCE, say=_silent)
+    report = load_source(SOURCE, Settings().paths, say=_silent)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, "rows": sum(table.rows_loaded for table in report.tables.values())}
 

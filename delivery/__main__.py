@@ -1,4 +1,4 @@
-"""The contract at a terminal: `python -m delivery contract` is what `make contract` calls."""
+"""The doors at a terminal: `python -m delivery query` and `python -m delivery contract`."""
 
 import argparse
 import subprocess
@@ -8,12 +8,14 @@ from pathlib import Path
 
 import yaml
 
-from delivery import objectives
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
-from delivery.contract import FOLDER, ContractError, read_metadata, render
-from delivery.dbt_metadata import DbtProjectError, parse_if_stale, read_manifest
-from delivery.files import staged
-from delivery.objectives import ObjectivesError
+from delivery.contract import FOLDER, ContractError, files, read_metadata, render
+from delivery.query import ask
+from quality import objectives
+from quality.objectives import ObjectivesError
+from warehouse.dbt_project import DbtProjectError, prepare, read_manifest
+from warehouse.safe_files import replacing
+from warehouse.settings import Settings
 
 
 def contract(*, check: bool = False, since: str | None = None) -> int:
@@ -27,8 +29,8 @@ def contract(*, check: bool = False, since: str | None = None) -> int:
         The exit code: 1 when nothing was written because readers would break, or when the check fails.
     """
     folder = FOLDER
-    proposed = render(read_metadata(read_manifest(parse_if_stale()), objectives.read(objectives.FILE)))
-    accepted = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.yaml"))}
+    proposed = render(read_metadata(read_manifest(prepare(Settings())), objectives.read()))
+    accepted = {path.name: path.read_text(encoding="utf-8") for path in files(folder)}
     changed = sorted(name for name in proposed.keys() | accepted.keys() if proposed.get(name) != accepted.get(name))
     try:
         refused = _refusal(accepted, proposed, "as committed") if changed else None
@@ -52,8 +54,9 @@ def contract(*, check: bool = False, since: str | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    with staged(folder, proposed):
-        pass
+    with replacing(*(folder / name for name in proposed)) as unfinished:
+        for file, text in zip(unfinished, proposed.values(), strict=True):
+            file.write_text(text, encoding="utf-8")
     for name in accepted.keys() - proposed.keys():
         (folder / name).unlink()
     print(f"wrote {', '.join(changed)} in {folder}")
@@ -107,10 +110,14 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m delivery", description="The doors to the published result.")
     commands = parser.add_subparsers(dest="command", required=True)
+    query = commands.add_parser("query", help="ask the published copy in SQL: one statement, or one after the other")
+    query.add_argument("sql", nargs="?", help="a statement; without one, statements are read from the terminal")
     made = commands.add_parser("contract", help="write the data contract anew from dbt's metadata")
     made.add_argument("--check", action="store_true", help="write nothing; fail when the committed files are stale")
     made.add_argument("--since", metavar="REVISION", help="also hold the contract of this git revision")
     chosen = parser.parse_args(arguments)
+    if chosen.command == "query":
+        return ask(Settings().paths, chosen.sql)
     try:
         return contract(check=chosen.check, since=chosen.since)
     except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as error:

@@ -1,11 +1,10 @@
 """The data contract: what the published tables look like, what holds for them, and who must hear of a change.
 
-Generated from dbt's own metadata, product.yml and objectives.yml, so nothing is written twice. One contract for each
+Generated from dbt's own metadata, product.yml and the objectives, so nothing is written twice. One contract for each
 published schema (Open Data Contract Standard), because a contract's server names one schema; and one descriptor of the
 product, whose output ports they are (Open Data Product Standard).
 """
 
-import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,8 @@ from typing import Any
 
 import yaml
 
-from delivery.dbt_metadata import Manifest, project_settings, published_models
-from delivery.files import staged
-from delivery.objectives import Objectives
+from quality.objectives import Objectives
+from warehouse.dbt_project import Manifest, project_settings, published_models, source_table
 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
@@ -27,7 +25,7 @@ PUBLISHED_FILE = "next_aisle.duckdb"
 ODCS_VERSION = "v3.2.0"
 ODPS_VERSION = "v1.0.0"
 HEADING = (
-    "# Generated from dbt's metadata, delivery/product.yml and delivery/objectives.yml: do not edit, `make contract`.\n"
+    "# Generated from dbt's metadata, delivery/product.yml and quality/objectives.yml: do not edit, `make contract`.\n"
 )
 
 # First part of a dbt data type to the standard's logical types.
@@ -61,6 +59,9 @@ DIMENSIONS = {
 PRODUCT_FIELDS = {
     *("id", "name", "domain", "status", "purpose", "usage", "limitations", "tags", "management_ports", "price"),
 }
+
+# libyaml's, where it is there: ten times as fast.
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Document = dict[str, Any]
 Node = Mapping[str, Any]
@@ -137,23 +138,54 @@ def render(metadata: Metadata) -> dict[str, str]:
     return {name: HEADING + dump(document) for name, document in documents.items()}
 
 
-@contextlib.contextmanager
-def put_beside(published: Path, texts: Mapping[str, str]) -> Iterator[None]:
-    """Put the contract beside the published file when that was published; what was there of gone schemas is removed.
+def in_force(manifest: Manifest, own_objectives: Objectives | None = None) -> dict[str, str]:
+    """Give the contract to publish: as committed, or with the objectives in force where they are others.
 
     Args:
-        published: the published file, which is replaced meanwhile.
-        texts: file name to text, as rendered.
+        manifest: dbt's.
+        own_objectives: the objectives in force, where they are not those of the project.
+
+    Returns:
+        File name to text.
 
     Raises:
-        OSError: the contract cannot be written; then nothing was published either.
+        ContractError: the contract cannot be made.
     """
-    folder = published.parent
-    with staged(folder, texts):
-        yield
-    for path in [*folder.glob("*.odcs.yaml"), *folder.glob("*.odps.yaml")]:
-        if path.name not in texts:
-            path.unlink()
+    if own_objectives:
+        return render(read_metadata(manifest, own_objectives))
+    return {path.name: path.read_text(encoding="utf-8") for path in files(FOLDER)}
+
+
+def files(folder: Path) -> list[Path]:
+    """List the files of a contract in a folder.
+
+    Args:
+        folder: where they are.
+    """
+    return sorted([*folder.glob("*.odcs.yaml"), *folder.glob("*.odps.yaml")])
+
+
+def problem(texts: Mapping[str, str], columns: Mapping[str, list[str]]) -> str | None:
+    """Say in what a contract does not describe the published tables.
+
+    Args:
+        texts: file name to text of the contract.
+        columns: `schema.table` to columns, as published.
+
+    Returns:
+        One line that names the first difference and the way out; None when there is none.
+    """
+    described: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        if name.endswith(".odcs.yaml"):
+            document = yaml.load(text, Loader=_SafeLoader)
+            for table in document["schema"]:
+                full_name = f"{document['servers'][0]['schema']}.{table['name']}"
+                described[full_name] = [column["name"] for column in table["properties"]]
+    for table in sorted(columns.keys() | described.keys()):
+        if sorted(columns.get(table, [])) != sorted(described.get(table, [])):
+            return f"the contract does not describe {table} as it was published: make contract"
+    return None
 
 
 def dump(document: Document) -> str:
@@ -446,10 +478,7 @@ class _Rules:
 
 def _freshness(metadata: Metadata, models: list[Document]) -> Iterator[Document]:
     """How old the newest event may be, for the tables that say which column is the event's time."""
-    limits = [
-        metadata.manifest["sources"][f"source.{metadata.manifest['metadata']['project_name']}.{source}.purchases"]
-        for source in metadata.sources
-    ]
+    limits = [source_table(metadata.manifest, source, "purchases") for source in metadata.sources]
     hours = {"minute": 1 / 60, "hour": 1, "day": 24}
     oldest = max(
         limit["freshness"]["error_after"]["count"] * hours[limit["freshness"]["error_after"]["period"]]

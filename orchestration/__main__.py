@@ -8,44 +8,45 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import dagster as dg
-import duckdb
-from filelock import FileLock, Timeout
 from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
-from delivery.dbt_metadata import DbtProjectError
-from delivery.objectives import ObjectivesError
-from ingestion import warehouse
 from orchestration.instance import FROM_TERMINAL, close_dead_runs, holders_of, home, open_instance
+from orchestration.keys import WAREHOUSE_POOL
+from quality.objectives import ObjectivesError
+from warehouse.dbt_project import DbtProjectError, parse
+from warehouse.locks import only_nightly_run
+from warehouse.paths import Paths
+from warehouse.settings import Settings
 
 
-def run_nightly(console: Console) -> int:
+def run_nightly(paths: Paths, console: Console) -> int:
     """Run the nightly job in this process and print its summary.
 
     Two at once do not meet: the second waits for the first. Whatever a killed run left behind is closed first.
 
     Args:
+        paths: where data lives.
         console: where progress and summary go; everything else goes to a file in the data folder's logs/.
 
     Returns:
         The exit code: 0 when published, 1 when not.
     """
     console.print("▶ reading the definitions")
-    from orchestration.assets.raw import WAREHOUSE_POOL
     from orchestration.summary import print_summary
 
-    places = warehouse.paths()
-    places.logs.mkdir(parents=True, exist_ok=True)
-    log_file = places.logs / f"nightly-{dt.datetime.now():%Y-%m-%d-%H%M%S}.log"
-    with _only_terminal_run(console), log_file.open("w", encoding="utf-8") as log:
+    paths.logs.mkdir(parents=True, exist_ok=True)
+    log_file = paths.logs / f"nightly-{dt.datetime.now():%Y-%m-%d-%H%M%S}.log"
+    with only_nightly_run(paths, console.print), log_file.open("w", encoding="utf-8") as log:
         started = time.monotonic()
         with (
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
             _quiet_libraries(),
-            open_instance() as instance,
+            open_instance(paths) as instance,
         ):
             closed = close_dead_runs(instance)
             if closed:
@@ -64,56 +65,8 @@ def run_nightly(console: Console) -> int:
                 tags=FROM_TERMINAL,
                 raise_on_error=False,
             )
-    print_summary(result, time.monotonic() - started, console)
+    print_summary(result, paths, time.monotonic() - started, console)
     return 0 if result.success else 1
-
-
-def ask(sql: str | None) -> int:
-    """Answer SQL from the published copy.
-
-    Args:
-        sql: one statement; None reads them from standard input, one a line, until it ends.
-
-    Returns:
-        The exit code: 1 when nothing is published yet or the one statement fails.
-    """
-    published = warehouse.paths().published
-    if not published.exists():
-        print(f"error: nothing is published yet at {published}: make run", file=sys.stderr)
-        return 1
-    with duckdb.connect(str(published), read_only=True) as connection:
-        if sql is None and sys.stdin.isatty():
-            print("One SQL statement a line; an empty line ends. Tables:")
-            print(connection.sql("select table_schema, table_name from information_schema.tables order by all"))
-        failed = False
-        for statement in [sql] if sql else iter(_next_line, ""):
-            try:
-                answer = connection.sql(statement)
-                print("" if answer is None else answer)
-            except duckdb.Error as error:
-                print(f"error: {error}", file=sys.stderr)
-                failed = True
-    return int(failed and not sys.stdin.isatty())
-
-
-def _next_line() -> str:
-    if sys.stdin.isatty():
-        print("sql> ", end="", flush=True)
-    return sys.stdin.readline().strip()
-
-
-@contextlib.contextmanager
-def _only_terminal_run(console: Console) -> Iterator[None]:
-    lock = FileLock(warehouse.paths().root / "nightly.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print("another nightly run is under way; waiting for it to end")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
@@ -137,22 +90,28 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("nightly", help="land, load, model, check and publish everything, in one process")
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, made ready for `dg dev` and `dg launch`")
-    query = commands.add_parser("query", help="ask the published copy in SQL: one statement, or one after the other")
-    query.add_argument("sql", nargs="?", help="a statement; without one, statements are read from the terminal")
+    manifest = commands.add_parser("manifest", help="have dbt parse the project ahead, for NEXT_AISLE_MANIFEST")
+    manifest.add_argument("folder", type=Path, help="where to write manifest.json")
     chosen = parser.parse_args(arguments)
+    settings = Settings()
     if chosen.command == "home":
-        print(home())
+        print(home(settings.paths))
         return 0
-    if chosen.command == "query":
-        return ask(chosen.sql)
     # The terminal itself: while the run goes on, stdout is the log file.
     try:
-        return run_nightly(Console(file=sys.stdout, highlight=False))
+        if chosen.command == "manifest":
+            parse(settings, chosen.folder.resolve())
+            print(chosen.folder.resolve() / "manifest.json")
+            return 0
+        return run_nightly(settings.paths, Console(file=sys.stdout, highlight=False))
     except (DbtProjectError, ObjectivesError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
-        print(f"error: cannot write the runs' history in {home()}: {reason}. Is the disk full?", file=sys.stderr)
+        print(
+            f"error: cannot write the runs' history in {settings.paths.dagster}: {reason}. Is the disk full?",
+            file=sys.stderr,
+        )
     return 1
 
 

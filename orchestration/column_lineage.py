@@ -7,11 +7,11 @@ and the warehouse's own list of columns say the same.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from sqlglot import __version__ as sqlglot_version
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 from sqlglot.lineage import lineage
@@ -19,8 +19,6 @@ from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
 
 DIALECT = "duckdb"
-# int_score_weights, half a million characters that a macro writes, would take ten seconds (2026-11-21, two cores).
-LONGEST_SQL = 100_000
 
 Table = tuple[str, str]
 # Column to type, of each table.
@@ -55,7 +53,7 @@ def column_metadata(
             continue
         metadata: dict[str, Any] = {}
         compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
-        if node["resource_type"] == "model" and compiled.exists() and compiled.stat().st_size <= LONGEST_SQL:
+        if node["resource_type"] == "model" and compiled.exists():
             sql = compiled.read_text(encoding="utf-8")
             before = {one: dict(columns[one]) for one in _parents(manifest, node) if one in columns}
             checksum = _checksum(sql, before, list(columns[table]))
@@ -166,7 +164,7 @@ def _parents(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[T
 
 def _checksum(sql: str, before: Columns, names: list[str]) -> str:
     tables = sorted((*table, *columns.items()) for table, columns in before.items())
-    return hashlib.sha256(json.dumps([sqlglot_version, sql, tables, names]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([version("sqlglot"), sql, tables, names]).encode()).hexdigest()
 
 
 def _read(kept: Path) -> dict[str, Any]:

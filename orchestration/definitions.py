@@ -2,38 +2,37 @@
 
 import dagster as dg
 
-from delivery import objectives
-from orchestration.assets.dbt import model_assets, quality_assets
-from orchestration.assets.history import history_assets
 from orchestration.assets.landing import landing_assets
-from orchestration.assets.published import published_asset
+from orchestration.assets.models import model_assets, quality_assets
+from orchestration.assets.published import published_asset, published_deliveries_asset
 from orchestration.assets.raw import raw_assets
-from orchestration.checks import objective_checks, row_checks, source_checks
+from orchestration.assets.verdict import verdict_assets
+from orchestration.checks import comparison_checks, row_checks, source_checks
 from orchestration.progress import progress_logger
-from orchestration.resources import active_sources, dbt_cli, dbt_project
+from orchestration.project import read_project
+from orchestration.resources import dbt_cli
 from orchestration.schedules import every_night, nightly
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Collect everything; touches neither data nor network."""
-    project = dbt_project()
-    sources = active_sources()
-    promised = objectives.read()
-    landing = [landing_assets(source) for source in sources]
+    """Collect everything; touches neither the shop's data nor the network."""
+    project = read_project()
+    landing = [landing_assets(project, source) for source in project.sources]
     return dg.Definitions(
         assets=[
             *(spec for one in landing for spec in (one if isinstance(one, list) else [one])),
-            *(raw_assets(source) for source in sources),
+            *(raw_assets(project, source) for source in project.sources),
+            published_deliveries_asset(project),
             model_assets(project),
-            history_assets(project, sources, promised),
+            verdict_assets(project),
             quality_assets(project),
-            published_asset(project, promised),
+            published_asset(project),
         ],
         asset_checks=[
-            *(source_checks(source, project) for source in sources),
-            row_checks(sources, promised),
-            objective_checks(promised),
+            *(source_checks(project, source) for source in project.sources),
+            row_checks(project),
+            comparison_checks(project),
         ],
         resources={"dbt": dbt_cli()},
         jobs=[nightly],

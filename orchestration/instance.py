@@ -1,14 +1,16 @@
 """The Dagster instance of this project: where it lives, and clearing up after runs that were killed."""
 
-import os
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.instance.ref import InstanceRef  # the public maker takes no folder
 
-from ingestion.warehouse import PROJECT_DIR, paths
+from warehouse.paths import Paths
+from warehouse.settings import export_dagster_home
 
-# Marks the runs of `make run`; they hold a lock of their own, so whoever gets it knows that all others are dead.
+# The instance's settings. In a checkout, dagster.yaml at the top is a link to it.
+SETTINGS = Path(__file__).resolve().parent / "dagster.yaml"
+
+# Marks the runs of `make run`; they hold a lock of their own, so a process that gets it knows that all others are dead.
 FROM_TERMINAL = {"next_aisle/from": "terminal"}
 
 UNFINISHED = [
@@ -19,27 +21,33 @@ UNFINISHED = [
 ]
 
 
-def home() -> Path:
-    """Make the folder that DAGSTER_HOME shall name.
+def home(paths: Paths) -> Path:
+    """Make the folder for DAGSTER_HOME.
+
+    Args:
+        paths: where data lives.
 
     Returns:
-        `NEXT_AISLE_DATA/dagster`, holding a link to the checked-in dagster.yaml.
+        `dagster/` in the data folder, holding a link to the project's dagster.yaml.
     """
-    folder = paths().root / "dagster"
+    folder = paths.dagster
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "dagster.yaml"
-    settings = PROJECT_DIR / "dagster.yaml"
-    if not (link.is_symlink() and link.readlink() == settings):
+    if not (link.is_symlink() and link.readlink() == SETTINGS):
         link.unlink(missing_ok=True)
-        link.symlink_to(settings)
+        link.symlink_to(SETTINGS)
     return folder
 
 
-def open_instance() -> dg.DagsterInstance:
-    """Open the instance below the data folder, also when DAGSTER_HOME is not set."""
-    folder = home()
-    os.environ["DAGSTER_HOME"] = str(folder)
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(folder)))
+def open_instance(paths: Paths) -> dg.DagsterInstance:
+    """Open the instance below the data folder, also when DAGSTER_HOME is not set.
+
+    Args:
+        paths: where data lives.
+    """
+    home(paths)
+    export_dagster_home(paths)
+    return dg.DagsterInstance.get()
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> int:

@@ -14,9 +14,10 @@ DAGSTER_DBT_SAYS = ("A dbt subsetted execution", "Running dbt command", "Finishe
 STEP_NAMES = {
     "build_models": "modelling",
     "check_rows": "measuring",
-    "record_run": "recording",
+    "judge_run": "judging",
     "build_quality": "quality tables",
-    "judge_objectives": "judging",
+    "compare_with_usual": "comparing",
+    "published__deliveries": "looking up what is published",
     "published__next_aisle": "publishing",
 }
 
@@ -42,10 +43,11 @@ class ProgressHandler(logging.Handler):
             print(line, file=self.out, flush=True)
 
     def _of_message(self, record: logging.LogRecord, meta: dict[str, Any]) -> str | None:
-        if record.levelno != logging.INFO or not meta.get("step_key"):
+        if record.levelno not in (logging.INFO, logging.WARNING) or not meta.get("step_key"):
             return None
         message = str(meta.get("orig_message") or record.getMessage())
-        return None if message.startswith(DAGSTER_DBT_SAYS) else f"    {message}"
+        mark = "!" if record.levelno == logging.WARNING else " "
+        return None if message.startswith(DAGSTER_DBT_SAYS) else f"  {mark} {message}"
 
     def _of_event(self, event: dg.DagsterEvent) -> str | None:
         step = event.step_key or ""

@@ -1,14 +1,22 @@
+import atexit
+import contextlib
+import functools
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
-from delivery.dbt_metadata import DBT_EXECUTABLE
 from tests.fixtures import tiny_shop
+from warehouse.dbt_project import DBT_EXECUTABLE, prepare
+from warehouse.settings import Settings
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 
@@ -19,9 +27,91 @@ OF_RUNS = {
 }
 
 
+# The order in which the rooms are tested: what takes seconds first, so that a failure shows early.
+ROOMS = ["warehouse", "quality", "delivery", "ingestion", "orchestration", "benchmarks", "metrics", "dbt", "end_to_end"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the rooms in their order; one that is not in the list comes first."""
+    places = {room: place for place, room in enumerate(ROOMS)}
+    items.sort(key=lambda item: places.get(room_of(item.nodeid), -1))
+
+
+def room_of(nodeid: str) -> str:
+    return nodeid.split("/")[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Spread the whole suite over the processor's cores.
+
+    A part of it runs in this process, where a debugger works; so do the sweeps, which kill by the clock.
+    """
+    if config.args_source is not config.ArgsSource.TESTPATHS or "not slow" not in config.option.markexpr:
+        return 0
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give a file to one worker, for its tests share what was built for them; all of the metrics share one shop."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "metrics" if room_of(nodeid) == "metrics" else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
+
+
+class Progress:
+    """Says which file is being tested, and which story when that takes long, while the tests are spread over workers.
+
+    pytest by itself names the files only where one process tests one after the other.
+
+    Args:
+        reporter: what writes to the terminal.
+    """
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self.reporter = reporter
+        self.started = time.monotonic()
+        self.named: set[str] = set()
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        file, _, test = nodeid.partition("::")
+        if file not in self.named:
+            self.named.add(file)
+            self._say(file)
+        if room_of(nodeid) == "end_to_end":
+            self._say(f"    {test}")
+
+    def _say(self, text: str) -> None:
+        seconds = int(time.monotonic() - self.started)
+        self.reporter.write(f"\n{seconds // 60}:{seconds % 60:02} {text} ")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    reporter: pytest.TerminalReporter | None = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and config.getoption("dist", "no") != "no" and config.get_verbosity() == 0:
+        config.pluginmanager.register(Progress(reporter))
+
+
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """Takes back what a test, or the code under test, sets in the environment: Dagster's home is one such thing."""
+    before = dict(os.environ)
+    yield
+    for name in [name for name in os.environ if name not in before and name != "PYTEST_CURRENT_TEST"]:
+        del os.environ[name]
+    os.environ.update({name: value for name, value in before.items() if name != "PYTEST_CURRENT_TEST"})
+
+
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder of the test's own."""
+    """An empty data folder of the test's own; dbt's project is not parsed again for it, which takes five seconds."""
+    monkeypatch.setenv("NEXT_AISLE_MANIFEST", str(prepare(Settings())))
     monkeypatch.setenv("NEXT_AISLE_DATA", str(tmp_path))
     return tmp_path
 
@@ -32,50 +122,138 @@ def landing(data: Path) -> Path:
     return tiny_shop.land(data / "landing" / "complete_journey")
 
 
-def lenient_objectives(folder: Path) -> Path:
+@functools.cache
+def lenient_objectives() -> Path:
     """The product's objectives, but that of a shop of thirteen lines half may be wrong."""
-    objectives = yaml.safe_load((PROJECT_DIR / "delivery" / "objectives.yml").read_text(encoding="utf-8"))
+    objectives = yaml.safe_load((PROJECT_DIR / "quality" / "objectives.yml").read_text(encoding="utf-8"))
     for one in objectives["objectives"]:
         if one["name"].startswith("rows_arrive_"):
             one |= {"warn_below": 50, "breach_below": 50}
-    file = folder / "objectives.yml"
+    folder = tempfile.mkdtemp(prefix="next_aisle_objectives_")
+    atexit.register(shutil.rmtree, folder)
+    file = Path(folder) / "objectives.yml"
     file.write_text(yaml.safe_dump(objectives), encoding="utf-8")
     return file
 
 
 class Project:
-    """The project's commands, run as a user runs them, on a data folder of the test's own."""
+    """The project's commands, run as a user runs them.
 
-    def __init__(self, data: Path, dbt_dir: Path) -> None:
+    Args:
+        data: the data folder.
+        code: the folder that the commands are run in, the project's or a copy of it.
+    """
+
+    def __init__(self, data: Path, code: Path = PROJECT_DIR) -> None:
         self.data = data
-        self.dbt_dir = dbt_dir
+        self.code = code
+        self.dbt_dir = code / "dbt_project"
+        self.landing = data / "landing" / "complete_journey"
         self.env = {
             **os.environ,
             "NEXT_AISLE_DATA": str(data),
-            "NEXT_AISLE_OBJECTIVES": str(lenient_objectives(data.parent)),
+            "NEXT_AISLE_OBJECTIVES": str(lenient_objectives()),
             "DAGSTER_DISABLE_TELEMETRY": "1",
         }
+        # What a user does not set: the commands have dbt parse the project by themselves.
+        self.env.pop("NEXT_AISLE_MANIFEST", None)
+
+    def nightly(self) -> "subprocess.CompletedProcess[str]":
+        """What `make run` does."""
+        return self.python("orchestration", "nightly")
 
     def python(self, *arguments: str, **options: object) -> "subprocess.CompletedProcess[str]":
         """`python -m ...` in the project's folder."""
-        return self._run([sys.executable, "-m", *arguments], PROJECT_DIR, **options)
+        return self._run([sys.executable, "-m", *arguments], self.code, **options)
 
     def dbt(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """`dbt ...` in a dbt_project folder of the test's own, so that target/ is not shared."""
+        """`dbt ...` in the folder of the dbt project."""
         return self._run([DBT_EXECUTABLE, "--no-use-colors", *arguments], self.dbt_dir)
 
     def _run(self, command: list[str], folder: Path, **options: object) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
 
 
+def copy_code(folder: Path) -> Path:
+    """Copy what a run needs of the project: two runs must not parse and build in one dbt_project/target."""
+    folder.mkdir(parents=True)
+    for package in PROJECT_DIR.glob("*/__init__.py"):
+        if package.parent.name not in ("tests", "benchmarks"):
+            shutil.copytree(package.parent, folder / package.parent.name)
+    of_a_build = shutil.ignore_patterns("logs", "compiled", "run", "run_results.json", "dbt.log*")
+    shutil.copytree(PROJECT_DIR / "dbt_project", folder / "dbt_project", ignore=of_a_build)
+    for settings in ("dagster.yaml", "pyproject.toml"):
+        shutil.copy2(PROJECT_DIR / settings, folder)
+    return folder
+
+
 def make_project(data: Path, folder: Path) -> Project:
-    """The commands on a data folder, with a copy of the dbt project in another."""
-    dbt_dir = folder / "dbt_project"
-    shutil.copytree(PROJECT_DIR / "dbt_project", dbt_dir, ignore=shutil.ignore_patterns("logs", "run_results.json"))
-    return Project(data, dbt_dir)
+    """The commands on a data folder, in a copy of the project."""
+    return Project(data, copy_code(folder / "code"))
+
+
+class Stage:
+    """The one place where shops have their nights, one after the other, in a copy of the project.
+
+    dbt parses the whole project again, which takes five seconds, when the path of the warehouse is another. So a shop's
+    data folder is copied here before its nights, and moved away after them.
+
+    Args:
+        folder: for the copy of the project and the data folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.code = copy_code(folder / "code")
+        self.data = folder / "data"
+
+    @contextlib.contextmanager
+    def shop(self, moved_to: Path, begin_with: Path | None = None) -> Iterator[Project]:
+        """Give a shop the stage.
+
+        Args:
+            moved_to: where its data folder is put in the end.
+            begin_with: the data folder that it begins with, which is copied; None begins with none.
+        """
+        assert not self.data.exists(), "another shop is on the stage"
+        if begin_with:
+            shutil.copytree(begin_with, self.data, symlinks=True)
+        else:
+            self.data.mkdir()
+        try:
+            yield Project(self.data, self.code)
+        finally:
+            self.data.rename(moved_to)
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(tmp_path_factory.mktemp("stage"))
+
+
+class Night(NamedTuple):
+    """A shop after a night.
+
+    Attributes:
+        data: its data folder, to copy or to read.
+        run: what the run said.
+    """
+
+    data: Path
+    run: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="session")
+def first_night(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """The tiny shop after its first night."""
+    data = tmp_path_factory.mktemp("first_night") / "data"
+    with stage.shop(moved_to=data) as shop:
+        tiny_shop.land(shop.landing, tiny_shop.TODAY)
+        run = shop.nightly()
+    assert run.returncode == 0, run.stdout + run.stderr
+    return Night(data, run)
 
 
 @pytest.fixture
-def project(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The commands on an empty data folder."""
-    return make_project(data, tmp_path_factory.mktemp("dbt"))
+def project(data: Path) -> Project:
+    """The commands on an empty data folder, for those that do not run dbt."""
+    return Project(data)

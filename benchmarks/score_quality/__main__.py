@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmarks.score_quality import ours, shop
 from benchmarks.score_quality.shop import Shop, ShopError
-from ingestion.warehouse import PROJECT_DIR
+from warehouse.paths import PROJECT_DIR
 
 OUR_NAME = "ours"
 METHODS = (

@@ -4,7 +4,6 @@ import datetime as dt
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.score_quality.shop import Shop, candidates, quoted
-from ingestion.warehouse import FILE_FORMAT, PROJECT_DIR, Paths
+from benchmarks.score_quality.shop import Shop, candidates
+from warehouse.connections import FILE_FORMAT
+from warehouse.dbt_project import DBT_EXECUTABLE
+from warehouse.paths import DBT_DIR, Paths
+from warehouse.sql import quote_text
 
-DBT_PROJECT = PROJECT_DIR / "dbt_project"
 SOURCE = "shop"
 
 # The one place that knows what the models are called and take.
@@ -81,9 +82,9 @@ def dbt_command(folder: Path, variables: Mapping[str, Any] | None = None) -> lis
         folder: holds the warehouse.
         variables: dbt's; None: the project's own.
     """
-    project = str(DBT_PROJECT)
+    project = str(DBT_DIR)
     return [
-        str(Path(sys.executable).parent / "dbt"),
+        DBT_EXECUTABLE,
         *("--no-use-colors", "--log-path", str(folder.resolve() / "dbt_logs")),
         *("build", "--select", SELECTION, "--exclude-resource-type", "unit_test"),
         # The shop has no customer file, hence no dim_customers to look them up in.
@@ -112,7 +113,7 @@ def write_warehouse(shop: Shop, cutoff: dt.date, path: Path) -> None:
         old.unlink(missing_ok=True)
     connection = shop.connection
     version = FILE_FORMAT["storage_compatibility_version"]
-    connection.execute(f"attach {quoted(path)} as warehouse (storage_version '{version}')")
+    connection.execute(f"attach {quote_text(str(path))} as warehouse (storage_version '{version}')")
     try:
         connection.execute("create schema warehouse.core")
         connection.execute(_DIM_PRODUCTS)
@@ -170,7 +171,7 @@ where cast(purchased_at as date) <= date '{{cutoff}}'
 
 def _opportunities(shop: Shop, warehouse: Path) -> pa.Table:
     connection = shop.connection
-    connection.execute(f"attach {quoted(warehouse)} as warehouse (read_only)")
+    connection.execute(f"attach {quote_text(str(warehouse))} as warehouse (read_only)")
     try:
         need_opportunities(connection, "warehouse.")
         return connection.sql(

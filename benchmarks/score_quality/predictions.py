@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.score_quality.metrics import Floats
-from benchmarks.score_quality.shop import Shop, ShopError, quoted
+from benchmarks.score_quality.shop import Shop, ShopError
 from benchmarks.score_quality.windows import Window
+from warehouse.sql import quote_text
 
 # A pair without a score ranks last, and counts as impossible.
 NO_SCORE = -1e9
@@ -149,4 +150,4 @@ def _placed(shop: Shop, window: Window, rows: str, has_probability: bool, name: 
 
 
 def _source(path: Path) -> str:
-    return f"{'read_csv' if path.suffix == '.csv' else 'read_parquet'}({quoted(path)})"
+    return f"{'read_csv' if path.suffix == '.csv' else 'read_parquet'}({quote_text(str(path))})"

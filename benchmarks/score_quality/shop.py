@@ -15,10 +15,12 @@ import datetime as dt
 import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from ingestion.sample_shop import PACKAGE
+from warehouse.sql import quote_text
 
 HORIZON_DAYS = 28
 ACTIVE_DAYS = 90
@@ -117,15 +119,15 @@ def sample(level: str | None = None, horizon_days: int = HORIZON_DAYS, active_da
         )
     folder = Path(package.origin).parent / "data"
     connection = _connect()
-    products = quoted(folder / "products.parquet")
+    products = quote_text(str(folder / "products.parquet"))
     level = _level(connection, folder / "products.parquet", level or SAMPLE_LEVEL)
     connection.execute(
         f"""create view given as
         select household_id as customer_id, basket_id, product_id, transaction_timestamp as purchased_at, quantity,
                sales_value as amount
-        from {quoted(folder / "transactions.parquet")}"""
+        from {quote_text(str(folder / "transactions.parquet"))}"""
     )
-    left_out = ", ".join(map(quoted, SAMPLE_LEFT_OUT))
+    left_out = ", ".join(map(quote_text, SAMPLE_LEFT_OUT))
     _products_view(connection, products, level, f"coalesce(department not in ({left_out}), false)")
     return _shop("the sample shop", level, connection, horizon_days, active_days, SAMPLE_CUTOFFS)
 
@@ -163,13 +165,13 @@ def read(folder: Path, level: str | None, horizon_days: int = HORIZON_DAYS, acti
     if "product_id" not in _columns(connection, products):
         raise ShopError(f"{products} has no column product_id, which purchases.parquet refers to. Add it.")
     level = _level(connection, products, level)
-    source = quoted(products)
+    source = quote_text(str(products))
     repeated = connection.execute(
         f"select product_id, count(*) from {source} group by all having count(*) > 1 order by all limit 1"
     ).fetchone()
     if repeated:
         raise ShopError(f"{products}: product_id {repeated[0]} is there {repeated[1]} times. Keep one row per product.")
-    connection.execute(f"create view given as select {', '.join(PURCHASES)} from {quoted(purchases)}")
+    connection.execute(f"create view given as select {', '.join(PURCHASES)} from {quote_text(str(purchases))}")
     _products_view(connection, source, level, "true")
     return _shop(str(folder), level, connection, horizon_days, active_days, None)
 
@@ -184,7 +186,7 @@ def _connect() -> duckdb.DuckDBPyConnection:
 
 def _columns(connection: duckdb.DuckDBPyConnection, path: Path) -> dict[str, str]:
     try:
-        rows = connection.execute(f"describe select * from read_parquet({quoted(path)})").fetchall()
+        rows = connection.execute(f"describe select * from read_parquet({quote_text(str(path))})").fetchall()
     except duckdb.Error as error:
         raise ShopError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from error
     return {row[0]: row[1] for row in rows}
@@ -310,12 +312,7 @@ def candidates(shop: Shop, cutoff: dt.date) -> duckdb.DuckDBPyRelation:
     )
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple:
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[Any, ...]:
     row = connection.execute(query).fetchone()
     assert row is not None
     return row
-
-
-def quoted(value: object) -> str:
-    """A text in SQL."""
-    return "'" + str(value).replace("'", "''") + "'"

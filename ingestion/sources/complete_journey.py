@@ -1,68 +1,56 @@
 """The Complete Journey: a grocery shop's customers (CSV), products (CSV) and purchases (one Parquet file per day)."""
 
-from collections.abc import Iterable, Sequence
+from ingestion.file_checks import LandedTable
+from ingestion.landed_files import LandedFiles
 
-import dlt
-from dlt.extract import DltResource
-
-from ingestion.contracts import CheckedDelivery, LandedTable
-from ingestion.landed_files import SCHEMA_CONTRACT, resources
-
-TABLES = (
-    LandedTable(
-        name="customers",
-        pattern="customers.csv",
-        key="household_id",
-        columns={
-            "household_id": "bigint",
-            "age": "text",
-            "income": "text",
-            "home_ownership": "text",
-            "marital_status": "text",
-            "household_size": "text",
-            "household_comp": "text",
-            "kids_count": "text",
-        },
-    ),
-    LandedTable(
-        name="products",
-        pattern="products.csv",
-        key="product_id",
-        columns={
-            "product_id": "bigint",
-            "manufacturer_id": "bigint",
-            "department": "text",
-            "brand": "text",
-            "product_category": "text",
-            "product_type": "text",
-            "package_size": "text",
-        },
-    ),
-    LandedTable(
-        name="purchases",
-        pattern="purchases/*.parquet",
-        columns={
-            "household_id": "bigint",
-            "store_id": "bigint",
-            "basket_id": "bigint",
-            "product_id": "bigint",
-            "quantity": "bigint",
-            "sales_value": "double",
-            "retail_disc": "double",
-            "coupon_disc": "double",
-            "coupon_match_disc": "double",
-            "week": "bigint",
-            "transaction_timestamp": "timestamp",
-        },
+SOURCE = LandedFiles(
+    "complete_journey",
+    (
+        LandedTable(
+            name="customers",
+            pattern="customers.csv",
+            key="household_id",
+            columns={
+                "household_id": "bigint",
+                "age": "text",
+                "income": "text",
+                "home_ownership": "text",
+                "marital_status": "text",
+                "household_size": "text",
+                "household_comp": "text",
+                "kids_count": "text",
+            },
+        ),
+        LandedTable(
+            name="products",
+            pattern="products.csv",
+            key="product_id",
+            columns={
+                "product_id": "bigint",
+                "manufacturer_id": "bigint",
+                "department": "text",
+                "brand": "text",
+                "product_category": "text",
+                "product_type": "text",
+                "package_size": "text",
+            },
+        ),
+        LandedTable(
+            name="purchases",
+            pattern="purchases/*.parquet",
+            columns={
+                "household_id": "bigint",
+                "store_id": "bigint",
+                "basket_id": "bigint",
+                "product_id": "bigint",
+                "quantity": "bigint",
+                "sales_value": "double",
+                "retail_disc": "double",
+                "coupon_disc": "double",
+                "coupon_match_disc": "double",
+                "week": "bigint",
+                "transaction_timestamp": "timestamp",
+            },
+        ),
     ),
 )
-
-
-@dlt.source(name="complete_journey", schema_contract=SCHEMA_CONTRACT)
-def source(deliveries: Sequence[CheckedDelivery] = ()) -> Iterable[DltResource]:
-    """Load the checked files of The Complete Journey.
-
-    Args:
-        deliveries: the new files; without any, the source only declares its tables.
-    """
-    return resources(TABLES, deliveries)

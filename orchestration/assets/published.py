@@ -1,63 +1,82 @@
-"""The published copy as an asset: made last, and only when every blocking check passed."""
+"""The published copy as an asset: made last, and only when every blocking check passed. And what it holds so far."""
+
+from typing import Any
 
 import dagster as dg
-from dagster_dbt import DbtProject
 
-from delivery.contract import ContractError, put_beside, read_metadata, render
-from delivery.dbt_metadata import published_models, read_manifest
-from delivery.objectives import Objectives
-from ingestion.warehouse import WarehouseBusyError, only_writer, paths
-from orchestration.assets.raw import WAREHOUSE_POOL
-from orchestration.publish import PublicationError, is_audited, publish
-from orchestration.resources import OWNERS
+from delivery.contract import ContractError, in_force, problem
+from delivery.publication import PublicationError, note_published_deliveries, publish
+from orchestration.keys import PUBLISHED, PUBLISHED_DELIVERIES, VERDICT, WAREHOUSE_POOL, model_key
+from orchestration.project import Project
 from orchestration.translators import EVERY_NIGHT
+from warehouse.connections import WarehouseBusyError
+from warehouse.dbt_project import published_models, source_table
+from warehouse.locks import only_writer
 
-PUBLISHED_KEY = dg.AssetKey(["published", "next_aisle"])
 
-
-def published_asset(project: DbtProject, promised: Objectives) -> dg.AssetsDefinition:
+def published_asset(project: Project) -> dg.AssetsDefinition:
     """Declare the published copy.
 
     Args:
-        project: the dbt project; everything below models/marts is published.
-        promised: the objectives that the contract beside it quotes.
+        project: what the definitions are made from; everything below models/marts is published.
     """
-    marts = [(node["schema"], node["alias"]) for node in published_models(read_manifest(project.manifest_path))]
+    marts = [(node["schema"], node["alias"]) for node in published_models(project.manifest)]
 
     @dg.asset(
-        key=PUBLISHED_KEY,
-        deps=[dg.AssetKey(mart) for mart in marts],
+        key=PUBLISHED,
+        deps=[VERDICT, *(model_key(*mart) for mart in marts)],
         group_name="published",
-        owners=[OWNERS["analytics-engineering"]],
+        owners=project.owners("published"),
         kinds={"duckdb"},
         pool=WAREHOUSE_POOL,
         freshness_policy=EVERY_NIGHT,
         description="The marts, copied to a file of their own. Everyone reads this; nobody blocks a run by it.",
     )
-    def next_aisle(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    def next_aisle(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         try:
-            with only_writer(context.log.info):
-                if not is_audited():
-                    raise PublicationError(
-                        "the warehouse was changed since all its checks passed, or they never did. Run the nightly "
-                        "job: it builds, checks and publishes everything."
-                    )
-                # Of the manifest that the models were built from.
-                contract = render(read_metadata(read_manifest(project.manifest_path), promised))
-                with put_beside(paths().published, contract):
-                    publication = publish(marts)
+            with only_writer(project.paths, context.log.info):
+                texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
+                publication = publish(project.paths, marts, texts)
         except (PublicationError, WarehouseBusyError, ContractError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
-        except OSError as error:
-            raise dg.Failure(f"could not publish: {error}. Is the disk full?", allow_retries=False) from error
+        if outdated := problem(texts, publication.columns):
+            context.log.warning(outdated)
         return dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(publication.path)),
                 "bytes": publication.path.stat().st_size,
                 "dagster/row_count": sum(publication.row_counts.values()),
-                "contract": dg.MetadataValue.json(sorted(contract)),
+                "contract": dg.MetadataValue.json(sorted(texts)),
                 "tables": dg.MetadataValue.json(publication.row_counts),
             }
         )
 
     return next_aisle
+
+
+def published_deliveries_asset(project: Project) -> dg.AssetsDefinition:
+    """Declare what readers have: the deliveries behind the copy that was published before this run.
+
+    Args:
+        project: what the definitions are made from.
+    """
+    declared = source_table(project.manifest, *PUBLISHED_DELIVERIES.path)
+
+    @dg.asset(
+        key=PUBLISHED_DELIVERIES,
+        group_name="published",
+        owners=project.owners("published"),
+        kinds={"duckdb"},
+        pool=WAREHOUSE_POOL,
+        description=declared["description"],
+        metadata={"dagster/column_schema": project.column_schema(*PUBLISHED_DELIVERIES.path)},
+    )
+    def deliveries(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        try:
+            with only_writer(project.paths, context.log.info):
+                rows = note_published_deliveries(project.paths)
+        except WarehouseBusyError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        return dg.MaterializeResult(metadata={"dagster/row_count": rows})
+
+    return deliveries

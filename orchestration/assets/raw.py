@@ -1,45 +1,61 @@
 """The raw tables as assets: one load per source, its guards and its report."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
-from ingestion.contracts import LandedTable, LandingError
-from ingestion.landed_files import DELIVERIES, DELIVERY_COLUMNS, LANDED_FILE
-from ingestion.load import load, source_module
-from ingestion.warehouse import WarehouseBusyError
-from orchestration.assets.landing import landing_key
-from orchestration.resources import OWNERS
+from ingestion import source
+from ingestion.landed_files import LandedFiles
+from ingestion.load import load
+from ingestion.raw_tables import DELIVERIES, DELIVERY_COLUMNS, LANDED_FILE, LoadError
+from orchestration.keys import WAREHOUSE_POOL, landing_key, raw_key
+from orchestration.project import Project
 from orchestration.translators import EVERY_NIGHT
+from warehouse.connections import WarehouseBusyError
+from warehouse.dbt_project import source_table
 
-# The pool of all that writes the warehouse; its limit of one stands in dagster.yaml.
-WAREHOUSE_POOL = "warehouse"
 
-
-def raw_assets(source: str) -> dg.AssetsDefinition:
-    """Declare a source's raw tables; materializing them loads what is new in its landing folder.
+def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
+    """Declare a source's raw tables; materializing them loads what is new.
 
     Args:
-        source: the source's name, first part of the keys (the table is the second).
+        project: what the definitions are made from.
+        name: the source's name, first part of the keys (the table is the second).
     """
-    tables: tuple[LandedTable, ...] = source_module(source).TABLES
-    specs = [
-        _spec(source, table.name, {**table.columns, LANDED_FILE: "text"}, [landing_key(source, table.name)])
-        for table in tables
-    ]
-    ledger = _spec(source, DELIVERIES, DELIVERY_COLUMNS, [landing_key(source, table.name) for table in tables])
+    tables = source.find(name).tables
+    lands = isinstance(source.find(name), LandedFiles)
 
-    @dg.multi_asset(name=f"load_{source}", specs=[*specs, ledger], pool=WAREHOUSE_POOL)
-    def load_source(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
-        """Load new and changed files; nothing is loaded when one of them breaks the contract."""
+    def spec(table: str, columns: Mapping[str, str], fed_by: list[str]) -> dg.AssetSpec:
+        return dg.AssetSpec(
+            raw_key(name, table),
+            deps=[landing_key(name, one) for one in fed_by] if lands else [],
+            group_name="raw",
+            owners=project.owners("raw"),
+            kinds={"dlt", "duckdb"},
+            freshness_policy=EVERY_NIGHT,
+            description=source_table(project.manifest, name, table)["description"],
+            metadata={
+                "dagster/column_schema": dg.TableSchema(
+                    columns=[dg.TableColumn(column, kind) for column, kind in columns.items()]
+                )
+            },
+        )
+
+    specs = [spec(table.name, {**table.columns, LANDED_FILE: "text"}, [table.name]) for table in tables]
+    ledger = spec(DELIVERIES, DELIVERY_COLUMNS, [table.name for table in tables])
+
+    @dg.multi_asset(name=f"load_{name}", specs=[*specs, ledger], pool=WAREHOUSE_POOL)
+    def load_source(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        """Load new and changed files; nothing is loaded when one of them cannot be."""
         try:
-            report = load(source, say=context.log.info)
-        except (LandingError, WarehouseBusyError) as error:
+            report = load(name, project.paths, say=context.log.info)
+        except (LoadError, WarehouseBusyError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         for table in report.tables.values():
             context.log.info(str(table))
             yield dg.MaterializeResult(
-                asset_key=dg.AssetKey([source, table.name]),
+                asset_key=raw_key(name, table.name),
                 metadata={
                     "dagster/row_count": table.rows_total,
                     "rows_loaded": table.rows_loaded,
@@ -50,7 +66,7 @@ def raw_assets(source: str) -> dg.AssetsDefinition:
                 },
             )
         yield dg.MaterializeResult(
-            asset_key=dg.AssetKey([source, DELIVERIES]),
+            asset_key=raw_key(name, DELIVERIES),
             metadata={
                 "dagster/row_count": report.deliveries,
                 "files_loaded": sum(table.files_loaded for table in report.tables.values()),
@@ -58,20 +74,3 @@ def raw_assets(source: str) -> dg.AssetsDefinition:
         )
 
     return load_source
-
-
-def _spec(source: str, table: str, columns: Mapping[str, str], deps: list[dg.AssetKey]) -> dg.AssetSpec:
-    return dg.AssetSpec(
-        dg.AssetKey([source, table]),
-        deps=deps,
-        group_name="raw",
-        owners=[OWNERS["data-platform"]],
-        kinds={"dlt", "duckdb"},
-        freshness_policy=EVERY_NIGHT,
-        description=f"raw_{source}.{table}: as the source sent it.",
-        metadata={
-            "dagster/column_schema": dg.TableSchema(
-                columns=[dg.TableColumn(name, kind) for name, kind in columns.items()]
-            )
-        },
-    )

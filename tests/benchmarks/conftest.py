@@ -7,7 +7,7 @@ import duckdb
 import pytest
 
 from benchmarks.score_quality import ours
-from ingestion.warehouse import PROJECT_DIR
+from warehouse.paths import PROJECT_DIR
 
 START = dt.date(2024, 1, 1)
 
@@ -88,7 +88,7 @@ def stub_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         for name in ("profiles.yml", "macros/generate_schema_name.sql"):
             (project / name).write_text((PROJECT_DIR / "dbt_project" / name).read_text())
         (project / "models" / "customer_opportunities.sql").write_text(sql)
-        monkeypatch.setattr(ours, "DBT_PROJECT", project)
+        monkeypatch.setattr(ours, "DBT_DIR", project)
         return project
 
     return put

@@ -12,8 +12,8 @@ import yaml
 from benchmarks import score_scale
 from benchmarks.score_quality import __main__ as command
 from benchmarks.score_quality import ours, shop
-from ingestion.warehouse import PROJECT_DIR
 from tests.benchmarks.conftest import START, Files
+from warehouse.paths import PROJECT_DIR
 
 CUTOFF = START + dt.timedelta(days=40)
 TYPES = {

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from delivery.dbt_metadata import DBT_EXECUTABLE
 from tests.conftest import PROJECT_DIR
+from warehouse.dbt_project import DBT_EXECUTABLE
 
 # The columns of the contracts in dbt_project/models/marts/core.
 TABLES = {
@@ -58,7 +58,13 @@ TABLES = {
     },
 }
 
-MARTS = ("category_affinity", "customer_opportunities", "score_backtest", "score_calibration")
+MARTS = (
+    "category_affinity",
+    "customer_opportunities",
+    "customer_opportunity_reasons",
+    "score_backtest",
+    "score_calibration",
+)
 
 
 class Purchase(NamedTuple):
@@ -157,7 +163,7 @@ class Warehouse:
             return connection.execute(sql).fetchall()
 
     def everything(self, where: str = "true") -> dict[str, list[tuple[Any, ...]]]:
-        """All rows of the four marts, in order."""
+        """All rows of the marts, in order."""
         return {mart: self.rows(f"select * from cross_sell.{mart} where {where} order by all") for mart in MARTS}
 
     def copy(self, folder: Path) -> "Warehouse":

@@ -18,11 +18,6 @@ END = dt.date(2026, 6, 30)
 DAY = dt.timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("score")
-
-
 def warehouse(folder: Path, name: str) -> Warehouse:
     """An empty one; all of them share a target folder, so that dbt parses the project once."""
     return Warehouse(folder / name, folder / "target")
@@ -220,8 +215,10 @@ def test_a_planted_association_is_found_and_named_as_the_reason(shops: Warehouse
                select o.*, 'B' || cast(substr(customer_key, 10)::int % 5 as text) as theirs
                from cross_sell.customer_opportunities o where source_name = 'planted')
            select count(*), count(*) filter (where category_name = theirs),
-               count(*) filter (where reason_1 like 'buys A' || theirs[2] || ': those who do begin % times as often')
-           from offers o where rank = 1 and exists (
+               count(*) filter (where owned_category_name = 'A' || theirs[2] and adoption_lift > 2)
+           from offers o left join cross_sell.customer_opportunity_reasons r
+               on r.opportunity_key = o.opportunity_key and r.rank = 1
+           where o.rank = 1 and exists (
                from offers p where p.customer_key = o.customer_key and category_name = theirs)"""
     )
     customers, theirs_first, with_the_reason = firsts[0]
@@ -229,9 +226,7 @@ def test_a_planted_association_is_found_and_named_as_the_reason(shops: Warehouse
     assert theirs_first == with_the_reason == customers
 
 
-def test_a_shop_without_purchases_builds_empty_marts(folder: Path) -> None:
-    empty = warehouse(folder, "empty").write([]).build()
-
+def test_a_shop_without_purchases_builds_empty_marts(empty: Warehouse) -> None:
     assert all(rows == [] for rows in empty.everything().values())
 
 
@@ -286,30 +281,61 @@ def newton(rows: list[tuple[float, ...]], precision: list[float]) -> list[float]
 
 
 def test_the_weights_are_those_of_a_regression_computed_another_way(shops: Warehouse) -> None:
-    (compiled,) = (shops.target / "defaults" / "compiled").rglob("int_score_weights.sql")
-    learning = compiled.read_text(encoding="utf-8").split("-- From here each as-of date has a regression of its own.")[
-        0
-    ]
-    learning = learning.strip().rstrip(",").replace('"warehouse".', "")
-    fixed = ["y", "weight", "base"]
-    with duckdb.connect(str(shops.path), read_only=True) as connection:
-        columns = [row[0] for row in connection.execute(f"describe {learning} select * from learning").fetchall()]
-        features = columns[columns.index("base") + 1 :]
-        for source, step in (("six_categories", 2), ("extremes", 0)):
-            rows = connection.execute(
-                f"{learning} select {', '.join([*fixed, '1', *features])} from learning "
-                "where source_name = ? and step = ?",
-                [source, step],
-            ).fetchall()
-            found = connection.execute(
-                f"select {', '.join(['intercept', *features])} from intermediate.int_score_weights "
-                "where source_name = ? and step = ?",
-                [source, step],
-            ).fetchone()
-            assert len(rows) > 100
-            columns_of_x = list(zip(*rows, strict=True))[len(fixed) + 1 :]
-            precision = [0.5] + [5 * max(0.001, statistics.pvariance(column)) for column in columns_of_x]
-            assert found == pytest.approx(newton(rows, precision), abs=1e-6)
+    described = shops.rows("select column_name from (describe intermediate.int_score_learning)")
+    fixed = ("source_name", "step", "window_step", "adopted", "weight", "base")
+    features = [name for (name,) in described if name not in fixed]
+    assert len(features) == 13
+    for source, step in (("six_categories", 2), ("extremes", 0)):
+        where = f"where source_name = '{source}' and step = {step}"
+        rows = shops.rows(
+            f"select adopted, weight, base, 1, {', '.join(features)} from intermediate.int_score_learning {where}"
+        )
+        (found,) = shops.rows(f"select intercept, {', '.join(features)} from intermediate.int_score_weights {where}")
+        assert len(rows) > 100
+        columns_of_x = list(zip(*rows, strict=True))[4:]
+        precision = [0.5] + [5 * max(0.001, statistics.pvariance(column)) for column in columns_of_x]
+        assert found == pytest.approx(newton(rows, precision), abs=1e-6)
+
+
+@pytest.mark.parametrize("regression", ["int_score_feature_weights", "int_score_level", "int_score_bend"])
+@pytest.mark.parametrize("source", ["ordinary", "extremes", "noise"])
+def test_the_last_round_of_a_regression_moves_no_weight(shops: Warehouse, regression: str, source: str) -> None:
+    last_two = shops.rows(
+        f"""select columns(* exclude (source_name, step, round_number)) from intermediate.{regression}
+            where source_name = '{source}'
+                and round_number >= (select max(round_number) - 1 from intermediate.{regression})
+                and step in (select step from intermediate.int_score_weights where source_name = '{source}')
+            order by step, round_number"""
+    )
+    assert last_two
+    # Four rounds are enough for a calibration: a change in its fourth digit moves no likelihood that anybody reads.
+    settled = 1e-3 if regression == "int_score_bend" else 1e-6
+    for before, last in zip(last_two[::2], last_two[1::2], strict=True):
+        assert last == pytest.approx(before, abs=settled)
+
+
+def test_a_base_far_below_what_happened_is_brought_to_its_level(folder: Path, shops: Warehouse) -> None:
+    # Thirty of sixty were adopted; foretold was one in a million, log odds of -13.815510. The level w that the prior of
+    # precision 0.5 allows solves 30 - 60 / (1 + exp(13.815510 - w)) = 0.5 w. No feature tells any two apart.
+    here = shops.copy(folder / "far_below")
+    with duckdb.connect(str(here.path)) as connection:
+        described = connection.execute("describe intermediate.int_score_sample").fetchall()
+        no_features = {"source_name", "step", "customer_number", "category_number", "adopted", "weight", "base"}
+        features = [name for name, *_ in described if name not in no_features]
+        connection.execute("insert into intermediate.int_score_dates by name select 'far' as source_name, 0 as step")
+        connection.execute(
+            f"""insert into intermediate.int_score_sample by name
+                select 'far' as source_name, 1 as step, range % 2 as adopted, 1 as weight,
+                    ln(1e-6 / (1 - 1e-6)) as base, {", ".join(f"0 as {name}" for name in features)}
+                from range(60)"""
+        )
+    here.build(tests=False, select="int_score_start int_score_level int_score_feature_weights")
+
+    last = "where source_name = 'far' order by round_number desc limit 1"
+    ((level,),) = here.rows(f"select level from intermediate.int_score_level {last}")
+    assert level == pytest.approx(13.362502, abs=1e-6)
+    (found,) = here.rows(f"select intercept, {', '.join(features)} from intermediate.int_score_feature_weights {last}")
+    assert found == pytest.approx((13.362502, *[0.0] * len(features)), abs=1e-6)
 
 
 def test_an_unknown_level_is_an_error_that_lists_the_levels(folder: Path) -> None:

@@ -2,17 +2,19 @@
 
 import copy
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from delivery import objectives
 from delivery.__main__ import main
-from delivery.contract import FOLDER, ContractError, Metadata, consumers, put_beside, read_metadata, render
-from delivery.dbt_metadata import Manifest, parse_if_stale, project_settings, published_models, read_manifest
+from delivery.contract import FOLDER, ContractError, Metadata, consumers, in_force, problem, read_metadata, render
+from quality import objectives
 from tests.conftest import PROJECT_DIR
+from warehouse.dbt_project import Manifest, prepare, project_settings, published_models, read_manifest
+from warehouse.settings import Settings
 
 CUSTOMERS = "model.next_aisle.dim_customers"
 
@@ -21,12 +23,12 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return read_manifest(parse_if_stale())
+    return read_manifest(prepare(Settings()))
 
 
 @pytest.fixture(scope="module")
 def metadata(manifest: Manifest) -> Metadata:
-    return read_metadata(manifest, objectives.read(objectives.FILE))
+    return read_metadata(manifest, objectives.read())
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +174,22 @@ def test_the_objectives_are_its_service_levels(metadata: Metadata, documents: di
     assert (fresh["value"], fresh["unit"], fresh["element"]) == (48, "h", "fct_purchases.purchased_at")
 
 
+def test_data_is_promised_as_fresh_as_the_newest_purchase_must_be_or_nothing_is_published(metadata: Metadata) -> None:
+    manifest = copy.deepcopy(metadata.manifest)
+    limits = {
+        table: manifest["sources"][f"source.next_aisle.complete_journey.{table}"]["freshness"]
+        for table in ("purchases", "deliveries")
+    }
+    # Each limit is another, so that none can be taken for this one.
+    limits["purchases"]["warn_after"] = {"count": 1, "period": "day"}
+    limits["purchases"]["error_after"] = {"count": 3, "period": "day"}
+    limits["deliveries"]["warn_after"] = {"count": 5, "period": "hour"}
+    limits["deliveries"]["error_after"] = {"count": 100, "period": "hour"}
+    contract = yaml.safe_load(render(replace(metadata, manifest=manifest))["core.odcs.yaml"])
+    fresh = [level for level in contract["slaProperties"] if level["property"] == "freshness"]
+    assert {(level["value"], level["unit"]) for level in fresh} == {(72, "h")}
+
+
 def test_the_readers_of_a_table_are_in_it_those_by_way_of_a_metric_too(
     manifest: Manifest, documents: dict[str, Document]
 ) -> None:
@@ -251,41 +269,34 @@ def test_a_column_without_a_description_has_no_contract_and_is_named(metadata: M
     manifest = copy.deepcopy(metadata.manifest)
     manifest["nodes"][CUSTOMERS]["columns"]["income"]["description"] = ""
     with pytest.raises(ContractError, match=r"core\.dim_customers\.income needs a data_type and a description"):
-        render(read_metadata(manifest, objectives.read(objectives.FILE)))
+        render(read_metadata(manifest, objectives.read()))
 
 
-def test_the_contract_of_a_schema_that_is_gone_does_not_stay_beside_the_published_file(tmp_path: Path) -> None:
-    (tmp_path / "gone.odcs.yaml").write_text("old")
-    (tmp_path / ".core.odcs.yaml.4711").write_text("what a killed run left")
-    (tmp_path / "next_aisle.duckdb").write_bytes(b"")
-    with put_beside(tmp_path / "next_aisle.duckdb", {"core.odcs.yaml": "new"}):
-        assert not (tmp_path / "core.odcs.yaml").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]
+def test_the_committed_contract_is_published_and_one_with_other_objectives_is_made(manifest: Manifest) -> None:
+    committed = in_force(manifest)
+    assert sorted(committed) == [
+        "core.odcs.yaml",
+        "cross_sell.odcs.yaml",
+        "next_aisle.odps.yaml",
+        "quality.odcs.yaml",
+    ]
+    assert committed["core.odcs.yaml"] == (FOLDER / "core.odcs.yaml").read_text(encoding="utf-8")
+    promised = objectives.read()
+    lower = promised.model_copy(
+        update={"objectives": [one.model_copy(update={"target": 12.5}) for one in promised.objectives]}
+    )
+    own = yaml.safe_load(in_force(manifest, lower)["core.odcs.yaml"])
+    assert [one["value"] for one in own["slaProperties"] if one["unit"] == "percent"] == [12.5] * len(lower.objectives)
 
 
-def test_a_contract_that_cannot_be_written_is_found_out_before_anything_is_published(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    published = tmp_path / "next_aisle.duckdb"
-    with put_beside(published, {"core.odcs.yaml": "old"}):
-        pass
-
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space left"), put_beside(published, {"core.odcs.yaml": "new"}):
-        pytest.fail("published without a contract")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"core.odcs.yaml": "old"}
-
-
-def test_a_publication_that_fails_leaves_the_contract_of_the_copy_that_stays(tmp_path: Path) -> None:
-    published = tmp_path / "next_aisle.duckdb"
-    with put_beside(published, {"core.odcs.yaml": "old"}):
-        pass
-    with pytest.raises(RuntimeError), put_beside(published, {"core.odcs.yaml": "new"}):
-        raise RuntimeError("a row count differs")
-    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"core.odcs.yaml": "old"}
+def test_a_contract_that_does_not_describe_a_published_table_is_noticed(manifest: Manifest) -> None:
+    committed = in_force(manifest)
+    published = {f"{node['schema']}.{node['alias']}": list(node["columns"]) for node in published_models(manifest)}
+    assert problem(committed, published) is None
+    published["core.dim_dates"].append("is_holiday")
+    assert problem(committed, published) == (
+        "the contract does not describe core.dim_dates as it was published: make contract"
+    )
 
 
 def test_the_product_has_one_version() -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from delivery import objectives
 from delivery.breaking import breakages, is_bumped
 from delivery.contract import Metadata, read_metadata, render
-from delivery.dbt_metadata import Manifest, parse_if_stale, read_manifest
+from quality import objectives
+from warehouse.dbt_project import Manifest, prepare, read_manifest
+from warehouse.settings import Settings
 
 pytest.importorskip("datacontract", reason="needs the group contract")
 
@@ -20,7 +21,7 @@ Change = Callable[[Manifest], object]
 
 @pytest.fixture(scope="module")
 def metadata() -> Metadata:
-    return read_metadata(read_manifest(parse_if_stale()), objectives.read(objectives.FILE))
+    return read_metadata(read_manifest(prepare(Settings())), objectives.read())
 
 
 @pytest.fixture

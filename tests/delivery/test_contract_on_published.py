@@ -9,20 +9,15 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.conftest import make_project
-from tests.fixtures import tiny_shop
+from tests.conftest import Night
 
 pytest.importorskip("datacontract", reason="needs the group contract")
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(first_night: Night) -> Path:
     """The folder in which a run of the tiny shop published."""
-    folder = tmp_path_factory.mktemp("shop")
-    tiny_shop.land(folder / "data" / "landing" / "complete_journey")
-    run = make_project(folder / "data", folder).python("orchestration", "nightly")
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder / "data" / "published"
+    return first_night.data / "published"
 
 
 def examine(folder: Path, schema: str, *options: str) -> "subprocess.CompletedProcess[str]":

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.conftest import OF_RUNS, PROJECT_DIR, Project, make_project
+from tests.conftest import OF_RUNS, Project, make_project
 from tests.fixtures import tiny_shop
 
 pytestmark = pytest.mark.slow
@@ -40,15 +40,15 @@ def published(data: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def land_one_more(landing: Path, number: int) -> None:
     """The shop corrects the day before yesterday again and again: one line more each time."""
-    day = dt.date.today() - dt.timedelta(days=2)
+    day = tiny_shop.TODAY - dt.timedelta(days=2)
     tiny_shop.write_day(landing, day, [tiny_shop.line(day, 200 + n, 1, 10, 1, 1.0 + n) for n in range(number + 1)])
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Project:
-    data = tmp_path / "data"
-    tiny_shop.land(data / "landing" / "complete_journey")
-    return make_project(data, tmp_path)
+    shop = make_project(tmp_path / "data", tmp_path)
+    tiny_shop.land(shop.landing)
+    return shop
 
 
 def test_killed_at_any_moment_readers_see_a_whole_copy_and_the_next_run_is_right(shop: Project) -> None:
@@ -66,7 +66,7 @@ def test_killed_at_any_moment_readers_see_a_whole_copy_and_the_next_run_is_right
         land_one_more(landing, n + 1)
         process = subprocess.Popen(
             NIGHTLY,
-            cwd=PROJECT_DIR,
+            cwd=shop.code,
             env=shop.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -102,7 +102,7 @@ def undisturbed(shop: Project) -> dict[str, list[tuple[Any, ...]]]:
     """What readers see of a shop that had the same deliveries and was never killed."""
     folder = Path(tempfile.mkdtemp(dir=shop.data.parent))
     landing = tiny_shop.land(folder / "landing" / "complete_journey")
-    other = Project(folder, shop.dbt_dir)
+    other = Project(folder, shop.code)
     deliveries = raw_deliveries(shop.data)
     for n in deliveries:
         land_one_more(landing, n)
@@ -117,9 +117,9 @@ def raw_deliveries(data: Path) -> list[int]:
     """Which corrections of the day a warehouse has loaded, in their order: a killed load may have skipped some."""
     with duckdb.connect(str(data / "warehouse.duckdb")) as connection:
         rows = connection.execute(
-            """
+            f"""
             select row_count from raw_complete_journey.deliveries
-            where table_name = 'purchases' and landed_file like '%' || (current_date - 2) || '%'
+            where table_name = 'purchases' and landed_file like '%{tiny_shop.TODAY - dt.timedelta(days=2)}%'
             order by _dlt_load_id
             """
         ).fetchall()
@@ -128,7 +128,7 @@ def raw_deliveries(data: Path) -> list[int]:
 
 def test_two_runs_at_once_both_succeed_and_publish_what_one_publishes(shop: Project) -> None:
     running = [
-        subprocess.Popen(NIGHTLY, cwd=PROJECT_DIR, env=shop.env, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(NIGHTLY, cwd=shop.code, env=shop.env, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     said = [process.communicate(timeout=300)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0], said

@@ -1,11 +1,10 @@
 """The whole job on a shop that is added up by hand (tests/fixtures/tiny_shop.py).
 
-One shop goes through its days, test by test in this order: a run takes a quarter of a minute.
+A run takes a quarter of a minute. So the first night is run once; who goes on from there does so on a copy.
 """
 
 import datetime as dt
 import itertools
-import subprocess
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ import duckdb
 import pytest
 import yaml
 
-from delivery import objectives
 from delivery.contract import read_metadata, render
-from delivery.dbt_metadata import parse_if_stale, published_models, read_manifest
 from orchestration.instance import open_instance
-from tests.conftest import OF_RUNS, Project, make_project
+from quality import objectives
+from tests import here
+from tests.conftest import OF_RUNS, Night, Project, Stage
 from tests.fixtures import tiny_shop
+from warehouse.dbt_project import prepare, published_models, read_manifest
+from warehouse.settings import Settings
 
 
 def published(data: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -35,26 +36,8 @@ def everything(data: Path) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-class Shop:
-    """A landed tiny shop and what its first run said."""
-
-    def __init__(self, folder: Path) -> None:
-        self.data = folder / "data"
-        self.landing = tiny_shop.land(self.data / "landing" / "complete_journey")
-        self.project = make_project(self.data, folder)
-        self.first_run = self.run()
-
-    def run(self) -> "subprocess.CompletedProcess[str]":
-        return self.project.python("orchestration", "nightly")
-
-
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    return Shop(tmp_path_factory.mktemp("shop"))
-
-
-def test_totals_are_those_added_up_by_hand(shop: Shop) -> None:
-    first, data = shop.first_run, shop.data
+def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
+    data, first = first_night
     assert first.returncode == 0, first.stdout + first.stderr
     assert {
         table: (raw, kept, rejected)
@@ -145,19 +128,19 @@ def test_totals_are_those_added_up_by_hand(shop: Shop) -> None:
     assert "Warning" not in first.stdout + first.stderr
 
 
-def test_a_second_run_loads_nothing_and_changes_nothing(shop: Shop) -> None:
+def test_a_second_run_loads_nothing_and_changes_nothing(shop: Project) -> None:
     before = everything(shop.data)
-    second = shop.run()
+    second = shop.nightly()
     assert second.returncode == 0, second.stdout + second.stderr
     assert "purchases: 0 rows from 0 of 2 files; 13 rows in all" in second.stdout
     assert everything(shop.data) == before
 
 
-def test_the_contract_of_what_is_published_lies_beside_it(shop: Shop) -> None:
-    folder = shop.data / "published"
+def test_the_contract_of_what_is_published_lies_beside_it(first_night: Night) -> None:
+    folder = first_night.data / "published"
     files = sorted(path.name for path in folder.iterdir())
     assert files == sorted(
-        [*render(read_metadata(read_manifest(parse_if_stale()), objectives.read(objectives.FILE))), "next_aisle.duckdb"]
+        [*render(read_metadata(read_manifest(prepare(Settings())), objectives.read())), "next_aisle.duckdb"]
     )
     contract = yaml.safe_load((folder / "quality.odcs.yaml").read_text(encoding="utf-8"))
     assert (folder / contract["servers"][0]["database"]).exists()
@@ -173,9 +156,9 @@ def origins(instance: dg.DagsterInstance, key: tuple[str, str], column: str) -> 
     return {(*dep.asset_key.path, dep.column_name) for dep in lineage.deps_by_column.get(column, [])}  # type: ignore[misc]
 
 
-def test_a_column_can_be_followed_back_to_the_landed_file(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_can_be_followed_back_to_the_landed_file(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEXT_AISLE_DATA", str(shop.data))
-    with open_instance() as instance:
+    with open_instance(here.paths()) as instance:
         # Money: from the customer's total, step by step, to what the shop sent.
         way = [
             ("core", "dim_customers", "total_spending"),
@@ -199,7 +182,7 @@ def test_a_column_can_be_followed_back_to_the_landed_file(shop: Shop, monkeypatc
         # Only what counts rows, or is written out, comes from no column.
         without = {
             f"{node['alias']}.{column}"
-            for node in published_models(read_manifest(parse_if_stale()))
+            for node in published_models(read_manifest(prepare(Settings())))
             if node["schema"] == "core"
             for column in node["columns"]
             if not origins(instance, (node["schema"], node["alias"]), column)
@@ -214,18 +197,18 @@ def test_a_column_can_be_followed_back_to_the_landed_file(shop: Shop, monkeypatc
     }
 
 
-def test_dbt_builds_alone_with_its_unit_tests_on_what_the_run_left(shop: Shop) -> None:
-    built = shop.project.dbt("build")
+def test_dbt_builds_alone_with_its_unit_tests_on_what_the_run_left(shop: Project) -> None:
+    built = shop.dbt("build")
     assert built.returncode == 0, built.stdout
     assert "ERROR=0" in built.stdout
 
 
-def test_a_damaged_file_keeps_the_old_copy_and_is_named(shop: Shop) -> None:
+def test_a_damaged_file_keeps_the_old_copy_and_is_named(shop: Project) -> None:
     before = everything(shop.data)
-    damaged = shop.landing / "purchases" / f"{dt.date.today() - dt.timedelta(days=2)}.parquet"
+    damaged = shop.landing / "purchases" / f"{tiny_shop.TODAY - dt.timedelta(days=2)}.parquet"
     whole = next((shop.landing / "purchases").glob("*.parquet")).read_bytes()
     damaged.write_bytes(whole[: len(whole) // 2])
-    failed = shop.run()
+    failed = shop.nightly()
     assert failed.returncode == 1
     assert str(damaged) in failed.stdout
     assert "no whole Parquet file" in failed.stdout
@@ -234,8 +217,8 @@ def test_a_damaged_file_keeps_the_old_copy_and_is_named(shop: Shop) -> None:
     damaged.unlink()
 
 
-def test_a_day_sent_again_with_changed_rows_replaces_the_day_and_the_old_rows_are_accounted_for(shop: Shop) -> None:
-    first = dt.date.today() - dt.timedelta(days=3)
+def test_a_day_sent_again_with_changed_rows_replaces_the_day_and_the_old_rows_are_accounted_for(shop: Project) -> None:
+    first = tiny_shop.TODAY - dt.timedelta(days=3)
     # Basket 101 is corrected: petrol for 25.00, not 20.00; the double line is gone.
     tiny_shop.write_day(
         shop.landing,
@@ -247,7 +230,7 @@ def test_a_day_sent_again_with_changed_rows_replaces_the_day_and_the_old_rows_ar
             tiny_shop.line(first, 101, 2, 12, 9000, 25.00),
         ],
     )
-    again = shop.run()
+    again = shop.nightly()
     assert again.returncode == 0, again.stdout
     assert f"delivered again with changes: purchases/{first}.parquet" in again.stdout
     data = shop.data
@@ -261,13 +244,13 @@ def test_a_day_sent_again_with_changed_rows_replaces_the_day_and_the_old_rows_ar
     ) == [(17, 7, 10)]
 
 
-def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Shop) -> None:
+def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Project) -> None:
     before = everything(shop.data)
     # The shop sends every day again, and all of it is returns: nothing would be left to publish.
-    for day, lines in tiny_shop.days(dt.date.today()).items():
+    for day, lines in tiny_shop.days(tiny_shop.TODAY).items():
         returns = [{**line, "quantity": -1, "sales_value": -1.0} for line in lines]
         tiny_shop.write_day(shop.landing, day, returns)
-    failed = shop.run()
+    failed = shop.nightly()
     assert failed.returncode == 1
     assert "nothing was published" in failed.stdout
     assert "core/fct_purchases: not_empty_fct_purchases" in failed.stdout
@@ -276,9 +259,10 @@ def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Shop) -> None:
     assert everything(shop.data) == before
 
 
-def test_old_purchases_stop_the_run_before_anything_is_modelled(data: Path, project: Project) -> None:
-    tiny_shop.land(data / "landing" / "complete_journey", today=dt.date.today() - dt.timedelta(days=9))
-    failed = project.python("orchestration", "nightly")
+def test_old_purchases_stop_the_run_before_anything_is_modelled(stage: Stage, tmp_path: Path) -> None:
+    with stage.shop(moved_to=tmp_path / "data") as shop:
+        tiny_shop.land(shop.landing, today=tiny_shop.TODAY - dt.timedelta(days=9))
+        failed = shop.nightly()
     assert failed.returncode == 1
     assert "newest_purchase_is_recent" in failed.stdout
     assert "an error after 48 hours" in failed.stdout

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ingestion import warehouse
-from ingestion.load import LoadReport, load
+from ingestion.load import load
+from ingestion.source import LoadReport
+from tests import here
 
 DATASET = "raw_complete_journey"
 
@@ -13,12 +14,12 @@ OF_THE_LOAD = {"_dlt_load_id", "delivered_at"}
 
 def load_shop() -> LoadReport:
     """Load The Complete Journey in this process, without a word."""
-    return load("complete_journey", say=lambda _line: None)
+    return load("complete_journey", here.paths(), say=lambda _line: None)
 
 
 def query(sql: str) -> list[tuple[Any, ...]]:
     """Ask the warehouse."""
-    with warehouse.connect() as connection:
+    with here.connect() as connection:
         return connection.sql(sql).fetchall()
 
 
@@ -29,7 +30,7 @@ def contents(*, without_load: bool = False) -> dict[str, list[str]]:
         without_load: leave out the columns that name the load, to compare different loads of the same files.
     """
     tables = {}
-    with warehouse.connect() as connection:
+    with here.connect() as connection:
         names = connection.sql(
             f"select table_name from information_schema.tables where table_schema = '{DATASET}'"
         ).fetchall()

@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ingestion import warehouse
-from ingestion.contracts import LandingError
 from ingestion.load import load
+from ingestion.raw_tables import LoadError
+from tests import here
 from tests.conftest import PROJECT_DIR, Project
 from tests.fixtures import tiny_shop
 from tests.ingestion.raw import DATASET, contents, ledger, load_shop, query, unnamed_loads
+from warehouse.connections import WarehouseBusyError
 
 NEW_DAY = dt.date(2026, 10, 1)
 NEW_FILE = f"purchases/{NEW_DAY}.parquet"
@@ -55,7 +56,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
 
 def refused() -> str:
     """Load, and return the text of the error that must come."""
-    with pytest.raises(LandingError) as raised:
+    with pytest.raises(LoadError) as raised:
         load_shop()
     message = str(raised.value)
     assert "\n" not in message
@@ -136,19 +137,19 @@ class TestAFirstLoad:
         assert query(f"select min(basket_id), max(basket_id) from {DATASET}.purchases") == [(-(2**63), 2**63 - 1)]
 
     def test_one_table_can_be_loaded_alone_and_the_others_are_there_empty(self, landing: Path) -> None:
-        load("complete_journey", ["customers"], say=lambda _line: None)
+        load("complete_journey", here.paths(), ["customers"], say=lambda _line: None)
         assert ledger() == [("customers", "customers.csv", 5)]
         assert query(f"select count(*) from {DATASET}.purchases") == [(0,)]
         load_shop()
         assert len(ledger()) == 4
 
     def test_an_unknown_table_is_an_error(self, data: Path) -> None:
-        with pytest.raises(LandingError, match=r"^source complete_journey has no table refunds$"):
-            load("complete_journey", ["refunds"])
+        with pytest.raises(LoadError, match=r"^source complete_journey has no table refunds$"):
+            load("complete_journey", here.paths(), ["refunds"])
 
     def test_an_unknown_source_is_an_error(self, data: Path) -> None:
-        with pytest.raises(LandingError, match=r"^there is no source 'moon': no file ingestion/sources/moon\.py$"):
-            load("moon")
+        with pytest.raises(LoadError, match=r"^there is no source 'moon': no file ingestion/sources/moon\.py$"):
+            load("moon", here.paths())
 
 
 class TestDeliveredAgain:
@@ -212,7 +213,7 @@ class TestDeliveredAgain:
         land_day(loaded, 1)
         an_hour_ago = time.time() - 3600
         with monkeypatch.context() as patch:
-            patch.setattr("ingestion.load.time.time", lambda: an_hour_ago)
+            patch.setattr("ingestion.pipeline.time.time", lambda: an_hour_ago)
             assert "Set the clock right; nothing was loaded" in refused()
         assert contents() == before
 
@@ -353,6 +354,17 @@ class TestNewColumnsOfDayFiles:
         )
         assert contents() == before
 
+    def test_dlt_refuses_another_type_where_our_own_check_does_not_see_it(
+        self, loaded: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        land_day(loaded, 1, loyalty=pa.array(["gold"]))
+        load_shop()
+        before = contents()
+        monkeypatch.setattr("ingestion.landed_files._agree_on_new_columns", lambda *_: {})
+        land_day(loaded, 2, day=NEW_DAY + dt.timedelta(days=1), loyalty=pa.array([7]))
+        assert "data_type" in refused() and "freeze" in refused()
+        assert contents() == before
+
 
 class TestAllOrNothing:
     @pytest.mark.parametrize(
@@ -379,7 +391,7 @@ class TestAllOrNothing:
 
     def test_rows_that_went_missing_are_noticed(self, loaded: Path, data: Path) -> None:
         day = ledger()[-1][1]
-        with warehouse.connect() as connection:
+        with here.connect() as connection:
             connection.execute(f"delete from {DATASET}.purchases where basket_id = 103")
         assert refused() == (
             f"raw_complete_journey.purchases lost rows: {day} was delivered with 8 rows, 6 are in the warehouse "
@@ -432,7 +444,8 @@ def killed_shop(changed_shop: ChangedShop, tmp_path_factory: pytest.TempPathFact
             from dlt.destinations.job_client_impl import SqlJobClientBase
             SqlJobClientBase.complete_load = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
             from ingestion.load import load
-            load("complete_journey")
+            from warehouse.settings import Settings
+            load("complete_journey", Settings().paths)
             """
         ),
     )
@@ -540,8 +553,8 @@ class TestWhoElseIsThere:
 
     def test_who_holds_the_file_too_long_is_named(self, holder: "subprocess.Popen[str]", data: Path) -> None:
         started = time.monotonic()
-        with pytest.raises(warehouse.WarehouseBusyError) as raised:
-            warehouse.connect(wait_seconds=1)
+        with pytest.raises(WarehouseBusyError) as raised:
+            here.connect(wait_seconds=1)
         assert 1 <= time.monotonic() - started < 5
         assert str(raised.value) == (
             f"{data / 'warehouse.duckdb'} is held open by process {holder.pid}, for more than 1 s. "

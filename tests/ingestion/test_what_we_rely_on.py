@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ingestion import warehouse
+from ingestion.pipeline import dlt_pipeline
+from tests import here
 
 HINTS: dict[str, Any] = {
     "id": {"name": "id", "data_type": "bigint", "nullable": True, "merge_key": True},
@@ -26,7 +27,7 @@ MERGE = {"disposition": "merge", "strategy": "delete-insert"}
 
 @pytest.fixture
 def connection(data: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    with warehouse.connect() as connection:
+    with here.connect() as connection:
         yield connection
 
 
@@ -37,7 +38,7 @@ def rows(*names: tuple[int | None, str]) -> pa.Table:
 def run(connection: duckdb.DuckDBPyConnection, items: list[Any], **options: Any) -> str:
     """Load the items into raw_probe.things and return the load's number."""
     resource = dlt.resource(iter(items), name="things", columns=HINTS, **options)
-    info = warehouse.pipeline("probe", connection).run(resource)
+    info = dlt_pipeline("probe", connection, here.paths()).run(resource)
     return str(info.loads_ids[0])
 
 
@@ -87,10 +88,12 @@ class TestDlt:
         code = (
             "import dlt, ingestion.load, ingestion.sources.complete_journey\n"
             "from dlt.common.runtime import telemetry\n"
-            "from ingestion import warehouse\n"
+            "from ingestion.pipeline import dlt_pipeline\n"
+            "from warehouse.connections import connect\n"
+            "from warehouse.settings import Settings\n"
             "print(telemetry.is_telemetry_started())\n"
-            "with warehouse.connect() as connection:\n"
-            "    warehouse.pipeline('probe', connection)\n"
+            "with connect(Settings().paths) as connection:\n"
+            "    dlt_pipeline('probe', connection, Settings().paths)\n"
             "print(dlt.current.run_context().runtime_config.dlthub_telemetry)\n"
         )
         told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.conftest import Project, make_project
+from tests.conftest import Project, Stage
 from tests.fixtures import tiny_shop
 
 CUSTOMERS = 45
@@ -49,7 +49,7 @@ def land(folder: Path) -> None:
     paces = {n: 1.5 + 12 * chance.random() ** 2 for n in range(1, CUSTOMERS + 1)}
     basket = 1000
     for age in range(DAYS, 0, -1):
-        day = dt.date.today() - dt.timedelta(days=age)
+        day = tiny_shop.TODAY - dt.timedelta(days=age)
         lines = []
         for customer, pace in paces.items():
             # Some are new, some are lost.
@@ -73,11 +73,47 @@ def land(folder: Path) -> None:
             tiny_shop.write_day(folder, day, lines)
 
 
+class MetricFlow:
+    """A process that answers questions to a published copy, one after the other: starting it takes four seconds.
+
+    Args:
+        project: where it looks for its files.
+        data: the data folder of the published copy.
+    """
+
+    def __init__(self, project: Project, data: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).parent / "ask.py")],
+            cwd=project.dbt_dir,
+            env=project.env | {"NEXT_AISLE_DATA": str(data)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def ask(self, question: Any) -> Any:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        said = []
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return json.loads(line.removeprefix("answer "))
+            said.append(line)
+        raise AssertionError("".join(said))
+
+    def close(self) -> None:
+        self.process.communicate(timeout=60)
+        assert self.process.returncode == 0
+
+
 class Shop:
     """A published shop, asked in SQL and asked for metrics."""
 
     def __init__(self, project: Project) -> None:
         self.project = project
+        self.open: dict[Path, MetricFlow] = {}
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """What the published copy says."""
@@ -86,17 +122,14 @@ class Shop:
 
     def ask(self, questions: list[Any], data: Path | None = None) -> list[Any]:
         """What MetricFlow says to each question."""
-        done = subprocess.run(
-            [sys.executable, str(Path(__file__).parent / "ask.py")],
-            cwd=self.project.dbt_dir,
-            env=self.project.env | ({"NEXT_AISLE_DATA": str(data)} if data else {}),
-            input="".join(json.dumps(question) + "\n" for question in questions),
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return [json.loads(line[7:]) for line in done.stdout.splitlines() if line.startswith("answer ")]
+        folder = data or self.project.data
+        if folder not in self.open:
+            self.open[folder] = MetricFlow(self.project, folder)
+        return [self.open[folder].ask(question) for question in questions]
+
+    def close(self) -> None:
+        for process in self.open.values():
+            process.close()
 
     def mf(self, *arguments: str, data: Path | None = None) -> "subprocess.CompletedProcess[str]":
         """`mf ...`, as a user types it."""
@@ -111,14 +144,13 @@ class Shop:
 
 
 @pytest.fixture(scope="session")
-def dbt_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def dbt_dir(stage: Stage) -> Path:
     """A copy of the dbt project, parsed."""
-    folder = tmp_path_factory.mktemp("metrics")
-    project = make_project(folder / "nothing", folder)
+    project = Project(stage.data, stage.code)
     parsed = project.dbt("parse", "--no-partial-parse")
     assert parsed.returncode == 0, parsed.stdout
     assert "WARNING" not in parsed.stdout, parsed.stdout
-    yield project.dbt_dir
+    return project.dbt_dir
 
 
 @pytest.fixture(scope="session")
@@ -127,14 +159,17 @@ def manifest(dbt_dir: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def shop(dbt_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+def shop(stage: Stage, dbt_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The made-up shop, or the one whose data folder NEXT_AISLE_METRICS_DATA names."""
     if given := os.environ.get("NEXT_AISLE_METRICS_DATA"):
-        return Shop(Project(Path(given), dbt_dir))
-    data = tmp_path_factory.mktemp("shop") / "data"
-    land(data / "landing" / "complete_journey")
-    project = Project(data, dbt_dir)
-    ran = project.python("orchestration", "nightly")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    (data / "said.txt").write_text(ran.stdout, encoding="utf-8")
-    return Shop(project)
+        data = Path(given)
+    else:
+        data = tmp_path_factory.mktemp("shop") / "data"
+        with stage.shop(moved_to=data) as project:
+            land(project.landing)
+            ran = project.nightly()
+            assert ran.returncode == 0, ran.stdout + ran.stderr
+            (project.data / "said.txt").write_text(ran.stdout, encoding="utf-8")
+    shop = Shop(Project(data, stage.code))
+    yield shop
+    shop.close()

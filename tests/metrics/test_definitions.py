@@ -21,8 +21,11 @@ AT_THEIR_GRAIN = {
 }
 # What these are made of, before they are published.
 ON_THE_WAY = {("int_churn", "churn_probability")}
-# The weight of a feature of that name, in a table that is not published.
-NO_METRIC = {("int_score_weights", "recency")}
+# A feature of that name, or its weight, in tables that are not published.
+NO_METRIC = {
+    (model, "recency")
+    for model in ("int_score_sample", "int_score_learning", "int_score_feature_weights", "int_score_weights")
+}
 
 
 def metrics_of(manifest: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -103,7 +106,7 @@ def test_no_model_defines_a_metric_of_its_own(manifest: dict[str, Any]) -> None:
 
 def test_no_program_defines_a_metric_of_its_own(manifest: dict[str, Any]) -> None:
     metrics = set(metrics_of(manifest))
-    for room in ("orchestration", "delivery", "ingestion"):
+    for room in ("orchestration", "delivery", "quality", "ingestion", "warehouse"):
         for path in (PROJECT_DIR / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -6,13 +6,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from delivery.dbt_metadata import Manifest, parse_if_stale, published_models, read_manifest
 from orchestration.definitions import defs
+from warehouse.dbt_project import Manifest, prepare, published_models, read_manifest
+from warehouse.settings import Settings
 
 
 @pytest.fixture(scope="module")
 def manifest() -> Manifest:
-    return read_manifest(parse_if_stale())
+    return read_manifest(prepare(Settings()))
 
 
 def described(manifest: Manifest) -> Iterator[tuple[str, str]]:

@@ -4,17 +4,25 @@ from pathlib import Path
 
 import dagster as dg
 
-from ingestion.warehouse import PROJECT_DIR
-from orchestration.assets.raw import WAREHOUSE_POOL
-from orchestration.instance import FROM_TERMINAL, close_dead_runs, holders_of, home, open_instance
+from orchestration.instance import FROM_TERMINAL, SETTINGS, close_dead_runs, holders_of, home, open_instance
+from orchestration.keys import WAREHOUSE_POOL
+from tests import here
+from warehouse.paths import PROJECT_DIR
 
 
 def test_the_instance_takes_its_settings_from_the_checked_in_file(data: Path) -> None:
-    folder = home()
+    folder = home(here.paths())
     assert folder == data / "dagster"
-    assert (folder / "dagster.yaml").resolve() == PROJECT_DIR / "dagster.yaml"
-    with open_instance() as instance:
+    assert (folder / "dagster.yaml").resolve() == SETTINGS == (PROJECT_DIR / "dagster.yaml").resolve()
+    with open_instance(here.paths()) as instance:
         assert instance.get_settings("concurrency")["pools"] == {"default_limit": 1, "granularity": "op"}
+        # A second run waits for the first; one whose process was killed ends after four hours and frees its place.
+        assert instance.get_settings("concurrency")["runs"] == {"max_concurrent_runs": 1}
+        assert instance.get_settings("run_monitoring") == {
+            "enabled": True,
+            "max_runtime_seconds": 14400,
+            "free_slots_after_run_end_seconds": 60,
+        }
         assert instance.run_monitoring_enabled
         assert not instance.telemetry_enabled
 
@@ -27,7 +35,7 @@ def test_a_killed_run_is_failed_and_gives_its_pool_slot_back(data: Path) -> None
     def night() -> None:
         nothing()
 
-    with open_instance() as instance:
+    with open_instance(here.paths()) as instance:
         dead = instance.create_run_for_job(night, status=dg.DagsterRunStatus.STARTED, tags=FROM_TERMINAL)
         others = instance.create_run_for_job(night, status=dg.DagsterRunStatus.STARTED)
         instance.event_log_storage.initialize_concurrency_limit_to_default(WAREHOUSE_POOL)

@@ -1,31 +1,34 @@
 """Each check that can run measures one objective, and both agree on what stops a publication."""
 
-import json
 from typing import Any
 
-import dagster as dg
 import pytest
 import yaml
 
-from delivery import objectives
-from delivery.objectives import Objectives
-from orchestration.checks import RECONCILIATION, ROW_MEASURES, SLO_STATUS, in_words
 from orchestration.definitions import defs
-from orchestration.resources import DBT_DIR, dbt_project
+from orchestration.keys import NEW_DELIVERIES, SLO_STATUS, VERDICT
+from quality import objectives
+from quality.new_rows import MEASURES as ROW_MEASURES
+from quality.objectives import Objectives
+from quality.recording import AS_DECLARED, PUNCTUALITY, READABLE
+from quality.usual import COMPARISONS
+from warehouse.dbt_project import prepare, read_manifest
+from warehouse.paths import DBT_DIR
+from warehouse.settings import Settings
 
 # Made by the recorder from what Dagster logged, and by quality.check_results from how a run compares with others.
-RECORDED = {"run_ends_in_time", "columns_are_as_declared"}
-COMPARED = {"delivery_is_not_far_smaller_than_usual", "step_takes_not_far_longer_than_usual"}
+RECORDED = {PUNCTUALITY, AS_DECLARED, READABLE}
+COMPARED = set(COMPARISONS)
 
 
 @pytest.fixture(scope="module")
 def promised() -> Objectives:
-    return objectives.read(objectives.FILE)
+    return objectives.read()
 
 
 @pytest.fixture(scope="module")
 def dbt_tests() -> list[dict[str, Any]]:
-    manifest = json.loads(dbt_project().manifest_path.read_text(encoding="utf-8"))
+    manifest = read_manifest(prepare(Settings()))
     return [node for node in manifest["nodes"].values() if node["resource_type"] == "test"]
 
 
@@ -36,7 +39,7 @@ def dagster_checks(dbt_tests: list[dict[str, Any]]) -> set[str]:
     return {
         key.name
         for key in graph.asset_check_keys
-        if key.name not in names and key.asset_key not in (SLO_STATUS, RECONCILIATION)
+        if key.name not in names and key.asset_key not in (SLO_STATUS, VERDICT, NEW_DELIVERIES)
     }
 
 
@@ -82,17 +85,6 @@ def test_all_eight_categories_are_promised_and_owners_exist(promised: Objectives
 def test_each_objective_is_a_check_in_the_ui_and_blocks_as_the_file_says(promised: Objectives) -> None:
     graph = defs().resolve_asset_graph()
     checks = {
-        key.name: graph.get(key).blocking
-        for key in graph.asset_check_keys
-        if key.asset_key == dg.AssetKey(["quality", "slo_status"])
+        key.name: graph.get(key).blocking for key in graph.asset_check_keys if key.asset_key in (VERDICT, SLO_STATUS)
     }
     assert {one.name: one.blocks for one in promised.objectives}.items() <= checks.items()
-
-
-def test_a_share_is_never_rounded_up_to_all() -> None:
-    said = in_words("breach", 99.99999, 99.999, 100, 0.0, "steady")
-    assert (
-        said
-        == "breach: 99.99 % in this run, 99.99 % in the window, 100 % promised; 0 % of the error budget left; steady"
-    )
-    assert in_words("not measured", None, None, 100, None, "too little history") == "Not measured in this run."

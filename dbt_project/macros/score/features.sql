@@ -6,7 +6,7 @@
     'adoption_log_odds': log_odds('k.adoption_rate'),
     'surplus': compressed_surplus(),
     'expected': expected_ownership(),
-    'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + 0.0001)',
+    'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + ' ~ least_expected_ownership() ~ ')',
     'surplus_by_expected': compressed_surplus() ~ ' * ' ~ expected_ownership(),
     'recent_popularity': 'k.recent_popularity',
     'popularity': 'k.popularity',
@@ -15,7 +15,7 @@
     'visits': 'ln(1 + c.visits_all)',
     'recency': 'ln(1 + c.recency_days)',
     'breadth': 'ln(1 + c.owned_count)',
-    'newness': 'greatest(0, 1 - c.tenure_days / ' ~ 3.0 * var('score_horizon_days') ~ ')',
+    'newness': 'greatest(0, 1 - cast(c.tenure_days as double) / ' ~ score_recent_steps() * var('score_horizon_days') ~ ')',
   }) }}
 {%- endmacro %}
 
@@ -26,7 +26,7 @@
 
 {#- How likely the customer were to own the category if only how much they own and how widely it is owned mattered. -#}
 {% macro expected_ownership() -%}
-  {{ return('least(coalesce(c.owned_count * k.share_of_ownership, 0), 2)') }}
+  {{ return('least(coalesce(c.owned_count * k.share_of_ownership, 0), ' ~ greatest_expected_ownership() ~ ')') }}
 {%- endmacro %}
 
 {#- From a likelihood to its log odds. -#}

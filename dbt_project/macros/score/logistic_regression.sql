@@ -1,148 +1,232 @@
-{#- Weighted logistic regressions, one for each step of each shop, as a chain of CTEs; the last is called <name>.
+{#- One round of a weighted logistic regression by Newton's method, for each as-of date of each shop. A model with
+    materialized='regression' consists of this round and is run again and again; it reads the round before from its own
+    table, `this`.
 
-    rows: a CTE with source_name, step, y (0 or 1), weight, base (log odds that the regression starts from) and a
-        column for each of `columns`.
-    Result: source_name, step, w0 (the intercept), w1, w2, ... in the order of `columns`.
+    rows: the relation to learn from, with source_name, step, adopted (0 or 1), weight, base (log odds that the
+        regression starts from) and the columns that are weighed.
+    intercept: name for the weight of the constant.
+    start: where the intercept starts, a column of int_score_start or a number; the other weights start at 0.
+    columns: from the name of each other weight to the column of `rows` that it belongs to.
+    Result: source_name, step, round_number, and the weights by their names.
 
-    Newton's method, from the intercept that brings the base to the level of y (from a base far below it, a first step
-    would end where the likelihood is flat, and find no way back): each round solves H d = g, where g is the gradient of
-    the log likelihood and H its negative Hessian, by Gauss-Jordan elimination; H is positive definite, so that no
-    pivoting is needed. A Gaussian prior holds each weight near zero where the data says little: then the base stands.
-    Its precision is for columns of variance one, and the columns' own variance times it, so that the unit of a column
-    does not matter. Five rounds settle eight digits. -#}
-{% macro logistic_regression(name, rows, columns, precision=5, intercept_precision=0.5, rounds=6) -%}
-{%- set n = columns | length + 1 -%}
-{%- set x = ['1'] + columns -%}
-{{ name }}_0 as (
+    Each round solves H d = g, where g is the gradient of the log posterior and H its negative Hessian, and moves the
+    weights by d. A Gaussian prior holds each weight near zero where the data says little. Its precision is for columns
+    of variance one, and is multiplied by the column's own variance, so that the unit of a column does not matter. -#}
+{% macro newton_round(rows, intercept, start, columns={}) -%}
+{%- set weights = [intercept] + columns.keys() | list -%}
+{%- set factors = {intercept: ''} -%}
+{%- for weight, column in columns.items() -%}
+  {%- do factors.update({weight: ' * ' ~ column}) -%}
+{%- endfor -%}
+with
+
+learning as (
+
+    select * from {{ rows }}
+
+),
+
+before as (
+
+    {{ last_round(this, weights) }}
+
+    union all
 
     select
         source_name,
         step,
-        ln((sum(weight * y) + 0.5) / (sum(weight * (1 - y)) + 0.5))
-        - ln(sum(weight * {{ likelihood('base') }}) / sum(weight * (1 - {{ likelihood('base') }}))) as w0
-        {%- for i in range(1, n) %},
-        cast(0 as double) as w{{ i }}
+        0 as round_number,
+        {{ start }} as {{ intercept }}
+        {%- for weight in columns %},
+        0 as {{ weight }}
         {%- endfor %}
-    from {{ rows }}
-    group by
-        source_name,
-        step
+    from {{ ref('int_score_start') }}
+    where not exists (select 1 from {{ this }} as rounds)
 
 ),
 
-{{ name }}_precision as (
+predicted as (
+
+    select
+        learning.*,
+        {{ likelihood('learning.base + ' ~ weighted_sum('before', intercept, 'learning', columns)) }} as prediction
+    from learning
+    inner join before
+        on
+            learning.source_name = before.source_name
+            and learning.step = before.step
+
+),
+
+differences as (
+
+    select
+        *,
+        weight * (adopted - prediction) as residual,
+        weight * prediction * (1 - prediction) as curvature
+    from predicted
+
+),
+
+sums as (
 
     select
         source_name,
         step,
-        cast({{ intercept_precision }} as double) as p0
-        {%- for column in columns %},
-        {{ precision }} * greatest(0.001, var_pop({{ column }})) as p{{ loop.index }}
+        cast({{ score_intercept_precision() }} as double) as precision_{{ intercept }}
+        {%- for weight, column in columns.items() %},
+        {{ score_weight_precision() }} * greatest({{ score_least_variance() }}, var_pop({{ column }})) as precision_{{ weight }}
         {%- endfor %}
-    from {{ rows }}
-    group by
-        source_name,
-        step
-
-),
-{%- for round in range(1, rounds + 1) %}
-{%- set before = name ~ '_' ~ (round - 1) %}
-
-{{ name }}_{{ round }}_residuals as (
-
-    select
-        x.*,
-        {{ likelihood('x.base + w.w0' ~ weighted_sum(columns, 'x.', 'w.w')) }} as q
-    from {{ rows }} as x
-    inner join {{ before }} as w
-        on
-            x.source_name = w.source_name
-            and x.step = w.step
-
-),
-
-{{ name }}_{{ round }}_sums as (
-
-    select
-        source_name,
-        step
-        {%- for i in range(n) %},
-        sum(weight * (y - q) * {{ x[i] }}) as g{{ i }}
-        {%- for j in range(i, n) %},
-        sum(weight * q * (1 - q) * {{ x[i] }} * {{ x[j] }}) as h{{ i }}_{{ j }}
+        {%- for weight in weights %},
+        sum(residual{{ factors[weight] }}) as g_{{ weight }}
+        {%- endfor %}
+        {%- for weight in weights %}
+        {%- for other in weights[loop.index0:] %},
+        sum(curvature{{ factors[weight] }}{{ factors[other] }}) as h_{{ weight }}_{{ other }}
         {%- endfor %}
         {%- endfor %}
-    from {{ name }}_{{ round }}_residuals
+    from differences
     group by
         source_name,
         step
 
 ),
 
-{{ name }}_{{ round }}_solve_0 as (
+-- One line for each weight: its line of H, and at the end its entry of g.
+equations as (
 
     select
-        s.source_name,
-        s.step
-        {%- for i in range(n) %}
-,
-        w.w{{ i }},
-        s.g{{ i }} - p.p{{ i }} * w.w{{ i }} as g{{ i }}
-        {%- for j in range(n) %},
-        s.h{{ [i, j] | min }}_{{ [i, j] | max }}{% if i == j %} + p.p{{ i }}{% endif %} as h{{ i }}_{{ j }}
+        before.*,
+        {%- set lines = [] %}
+        {%- for weight in weights %}
+          {%- set line = [] %}
+          {%- set before_it = weights[:loop.index0] %}
+          {%- for other in weights %}
+            {%- if other in before_it %}
+              {%- do line.append('h_' ~ other ~ '_' ~ weight) %}
+            {%- elif other == weight %}
+              {%- do line.append('h_' ~ weight ~ '_' ~ weight ~ ' + precision_' ~ weight) %}
+            {%- else %}
+              {%- do line.append('h_' ~ weight ~ '_' ~ other) %}
+            {%- endif %}
+          {%- endfor %}
+          {%- do line.append('g_' ~ weight ~ ' - precision_' ~ weight ~ ' * ' ~ weight) %}
+          {%- do lines.append('\n            ' ~ dbt.array_construct(line) | trim) %}
         {%- endfor %}
-        {%- endfor %}
-    from {{ name }}_{{ round }}_sums as s
-    inner join {{ before }} as w
+        {{ dbt.array_construct(lines) | trim }} as equations
+    from sums
+    inner join before
         on
-            s.source_name = w.source_name
-            and s.step = w.step
-    inner join {{ name }}_precision as p
-        on
-            s.source_name = p.source_name
-            and s.step = p.step
+            sums.source_name = before.source_name
+            and sums.step = before.step
 
 ),
-{%- for k in range(n) %}
 
-{{ name }}_{{ round }}_solve_{{ k + 1 }} as (
+solved as (
 
     select
-        source_name,
-        step
-        {%- for i in range(n) %},
-        w{{ i }},
-        {% if i == k %}g{{ k }} / h{{ k }}_{{ k }}{% else %}g{{ i }} - h{{ i }}_{{ k }} * g{{ k }} / h{{ k }}_{{ k }}{% endif %} as g{{ i }}
-        {%- for j in range(k + 1, n) %},
-        {% if i == k %}h{{ k }}_{{ j }} / h{{ k }}_{{ k }}{% else %}h{{ i }}_{{ j }} - h{{ i }}_{{ k }} * h{{ k }}_{{ j }} / h{{ k }}_{{ k }}{% endif %} as h{{ i }}_{{ j }}
-        {%- endfor %}
-        {%- endfor %}
-    from {{ name }}_{{ round }}_solve_{{ k }}
-
-),
-{%- endfor %}
-
-{{ name }}_{{ round }} as (
-
-    select
-        source_name,
-        step
-        {%- for i in range(n) %},
-        w{{ i }} + g{{ i }} as w{{ i }}
-        {%- endfor %}
-    from {{ name }}_{{ round }}_solve_{{ n }}
-
-),
-{%- endfor %}
-
-{{ name }} as (
-
-    select * from {{ name }}_{{ rounds }}
+        *,
+        {{ solution('equations', weights | length) }} as moves
+    from equations
 
 )
+
+select
+    source_name,
+    step,
+    round_number + 1 as round_number
+    {%- for weight in weights %},
+    {{ weight }} + {{ list_item('moves', loop.index) }} as {{ weight }}
+    {%- endfor %}
+from solved
 {%- endmacro %}
 
-{#- " + x1 * w1 + x2 * w2 ...": the columns times the weights, which are numbered from one. -#}
-{% macro weighted_sum(columns, column_prefix, weight_prefix) -%}
-  {%- for column in columns %} + {{ column_prefix }}{{ column }} * {{ weight_prefix }}{{ loop.index }}{% endfor -%}
+{#- The weights as a regression's last round left them. Each column says whose it is, for a round reads its own table,
+    which nothing that analyses its SQL knows. -#}
+{% macro last_round(regression, weights) -%}
+    select
+        rounds.source_name,
+        rounds.step,
+        rounds.round_number
+        {%- for weight in weights %},
+        rounds.{{ weight }}
+        {%- endfor %}
+    from {{ regression }} as rounds
+    where rounds.round_number = (select max(newest.round_number) from {{ regression }} as newest)
+{%- endmacro %}
+
+{#- The intercept and the columns times their weights. -#}
+{% macro weighted_sum(weights_alias, intercept, columns_alias, columns) -%}
+  {{ weights_alias }}.{{ intercept }}
+  {%- for weight, column in columns.items() %} + {{ weights_alias }}.{{ weight }} * {{ columns_alias }}.{{ column }}{% endfor -%}
+{%- endmacro %}
+
+{#- The features as newton_round wants them: each weight has the name of its feature. -#}
+{% macro score_feature_columns() -%}
+  {%- set columns = {} -%}
+  {%- for feature in score_features() -%}
+    {%- do columns.update({feature: feature}) -%}
+  {%- endfor -%}
+  {{ return(columns) }}
+{%- endmacro %}
+
+{#- The weights of the calibration, and the columns of int_score_raw_scores that they belong to. -#}
+{% macro score_calibration_columns() -%}
+  {{ return({'stretch': 'distance', 'bend': 'squared_distance'}) }}
+{%- endmacro %}
+
+{#- Solves n linear equations, a list of lists: each the coefficients and, at the end, the constant. Gauss-Jordan
+    elimination: for k = 1 to n, equation k is divided by its own coefficient k and then taken, so often as needed,
+    from the others. The matrix must be positive definite, as a Hessian with a prior is: then no pivoting is needed. -#}
+{% macro solution(equations, n) -%}
+  {{ return(adapter.dispatch('solution', 'next_aisle')(equations, n)) }}
+{%- endmacro %}
+
+{#- list_reduce hands over the position in a list as k; the list itself, of the type that it must have, is not used. -#}
+{% macro duckdb__solution(equations, n) -%}
+list_transform(
+                list_reduce(
+                    list_transform(range({{ n }}), unused -> {{ equations }}),
+                    (lines, unused, k) -> list_transform(
+                        lines,
+                        (line, i) -> case
+                            when i = k then list_transform(line, value -> value / line[k])
+                            else list_transform(line, (value, j) -> value - line[k] * lines[k][j] / lines[k][k])
+                        end
+                    ),
+                    {{ equations }}
+                ),
+                line -> line[{{ n + 1 }}]
+            )
+{%- endmacro %}
+
+{#- Positions in lambdas and brackets count from 0. -#}
+{% macro spark__solution(equations, n) -%}
+transform(
+                aggregate(
+                    sequence(0, {{ n - 1 }}),
+                    {{ equations }},
+                    (lines, k) -> transform(
+                        lines,
+                        (line, i) -> case
+                            when i = k then transform(line, value -> value / line[k])
+                            else transform(line, (value, j) -> value - line[k] * lines[k][j] / lines[k][k])
+                        end
+                    )
+                ),
+                line -> line[{{ n }}]
+            )
+{%- endmacro %}
+
+{#- One item of a list; the first is number 1. -#}
+{% macro list_item(list, number) -%}
+  {{ return(adapter.dispatch('list_item', 'next_aisle')(list, number)) }}
+{%- endmacro %}
+
+{% macro default__list_item(list, number) -%}
+  {{ list }}[{{ number }}]
+{%- endmacro %}
+
+{% macro spark__list_item(list, number) -%}
+  element_at({{ list }}, {{ number }})
 {%- endmacro %}

@@ -85,8 +85,7 @@ typical as (
 
 ),
 
--- How many of their own gaps the customer has let pass. Two typical gaps are added to their own: who came two or three
--- times has no pace yet. Unknown where nobody ever came twice.
+-- How many of their own gaps the customer has let pass. Unknown where nobody ever came twice.
 overdue as (
 
     select
@@ -95,7 +94,9 @@ overdue as (
         paces.customer_key,
         paces.history_days,
         round(
-            paces.recency_days * (paces.gap_count + 2) / (paces.span_days + 2 * typical.gap_days), 9
+            paces.recency_days * (paces.gap_count + {{ churn_prior_gaps() }})
+            / (paces.span_days + {{ churn_prior_gaps() }} * typical.gap_days),
+            9
         ) as overdue
     from paces
     left join typical
@@ -112,8 +113,8 @@ observed as (
         overdue_then.overdue,
         -- Whoever bought since has been seen later than that day.
         case when paces_now.recency_days >= {{ var('churn_days') }} then 1 else 0 end as lapsed,
-        -- Equals stay together, so that a bin may hold more than its twentieth.
-        floor(20 * least(0.9999, percent_rank() over (
+        -- Equals stay together, so that a bin may hold more than its share.
+        floor({{ churn_bins() }} * least(0.9999, percent_rank() over (
             partition by overdue_then.source_name
             order by overdue_then.overdue
         ))) as raw_bin
@@ -129,7 +130,7 @@ observed as (
 
 ),
 
--- Too little to learn from: fewer than thirty customers.
+-- The share of all who lapsed; one more who did and one who did not (Laplace) keep it from 0 and 1.
 bases as (
 
     select
@@ -137,11 +138,10 @@ bases as (
         (cast(sum(lapsed) as double) + 1) / (count(*) + 2) as base_rate
     from observed
     group by source_name
-    having count(*) >= 30
+    having count(*) >= {{ churn_least_customers() }}
 
 ),
 
--- Each bin counts as if ten more customers had lapsed as often as all do, so that nobody is sure to go or to stay.
 bins as (
 
     select
@@ -151,8 +151,8 @@ bins as (
             order by observed.raw_bin
         ) as bin,
         min(observed.overdue) as overdue_from,
-        count(*) + 10 as weight,
-        sum(observed.lapsed) + 10 * min(bases.base_rate) as lapsed
+        count(*) + {{ churn_prior_customers() }} as weight,
+        sum(observed.lapsed) + {{ churn_prior_customers() }} * min(bases.base_rate) as lapsed
     from observed
     inner join bases
         on observed.source_name = bases.source_name

@@ -7,6 +7,28 @@ purchases as (
 
 ),
 
+deliveries as (
+
+    select * from {{ ref('int_deliveries') }}
+    where table_name = 'purchases'
+
+),
+
+delivered as (
+
+    select
+        purchases.*,
+        deliveries.delivered_at,
+        coalesce(deliveries.is_superseded, false) as is_superseded
+    from purchases
+    left join deliveries
+        on
+            purchases.source_name = deliveries.source_name
+            and purchases.landed_file = deliveries.landed_file
+            and purchases.load_id = deliveries.load_id
+
+),
+
 dated as (
 
     select
@@ -16,7 +38,7 @@ dated as (
             > cast({{ dbt.dateadd('day', var('future_tolerance_days'), 'delivered_at') }} as date),
             false
         ) as is_future
-    from purchases
+    from delivered
 
 ),
 

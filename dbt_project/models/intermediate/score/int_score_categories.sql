@@ -1,8 +1,14 @@
 with
 
-buying as (
+activity as (
 
-    select * from {{ ref('int_score_buying') }}
+    select * from {{ ref('int_score_activity') }}
+
+),
+
+adoptions as (
+
+    select * from {{ ref('int_score_adoptions') }}
 
 ),
 
@@ -40,28 +46,29 @@ owners as (
     select
         dates.source_name,
         dates.step,
-        buying.category_number,
-        max(buying.step) as first_sold_step,
+        adoptions.category_number,
+        max(adoptions.adopted_step) as first_sold_step,
         count(*) as owner_count,
         sum(case when customers.is_active then 1 else 0 end) as active_owner_count,
         sum(case when customers.is_sampled then 1 else 0 end) as sampled_owner_count,
         sum(case when customers.is_sampled then customers.owned_count else 0 end) as sampled_owners_breadth,
-        sum(case when buying.step <= dates.step + 2 then 1 else 0 end) as adopter_count,
-        sum(case when buying.step <= dates.step + 2 then buying.amount else 0 end) as adoption_amount
+        sum(case when {{ is_recent('adoptions.adopted_step', 'dates.step') }} then 1 else 0 end) as adopter_count,
+        sum(
+            case when {{ is_recent('adoptions.adopted_step', 'dates.step') }} then adoptions.amount else 0 end
+        ) as adoption_amount
     from dates
-    inner join buying
+    inner join adoptions
         on
-            dates.source_name = buying.source_name
-            and dates.step <= buying.step
-            and buying.step = buying.adopted_step
+            dates.source_name = adoptions.source_name
+            and dates.step <= adoptions.adopted_step
     inner join customers
         on
-            buying.customer_number = customers.customer_number
+            adoptions.customer_number = customers.customer_number
             and dates.step = customers.step
     group by
         dates.source_name,
         dates.step,
-        buying.category_number
+        adoptions.category_number
 
 ),
 
@@ -70,18 +77,19 @@ buyers as (
     select
         dates.source_name,
         dates.step,
-        buying.category_number,
-        count(distinct buying.customer_number) as buyer_count,
-        sum(case when buying.step = dates.step then 1 else 0 end) as recent_buyer_count
+        activity.category_number,
+        count(distinct activity.customer_number) as buyer_count,
+        sum(case when activity.step = dates.step then 1 else 0 end) as recent_buyer_count
     from dates
-    inner join buying
+    inner join activity
         on
-            dates.source_name = buying.source_name
-            and buying.step between dates.step and dates.step + 2
+            dates.source_name = activity.source_name
+            and dates.step <= activity.step
+            and {{ is_recent('activity.step', 'dates.step') }}
     group by
         dates.source_name,
         dates.step,
-        buying.category_number
+        activity.category_number
 
 ),
 
@@ -120,12 +128,11 @@ counted as (
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
         shops.active_customer_count - owners.active_owner_count as candidate_count,
-        -- The days in which these adoptions happened: three steps, or all there is of a younger category; less than
-        -- half a horizon is not stretched to a whole one.
+        -- The days in which these adoptions happened: the recent steps, or all there is of a younger category.
         greatest(
-            {{ var('score_horizon_days') / 2 }},
+            {{ adoption_rate_least_days() }},
             least(
-                {{ 3 * var('score_horizon_days') }},
+                {{ score_recent_steps() * var('score_horizon_days') }},
                 {{ days_between('names.first_sold_date', 'dates.as_of_date') }} + 1
             )
         ) as adoption_days
@@ -148,7 +155,7 @@ counted as (
 ),
 
 -- Of those who could adopt it, how many did: those who still can, and half of those who did meanwhile, for on average
--- they could for half of the time. Drawn to the shop's mean rate by the weight of three adoptions.
+-- they could for half of the time.
 rated as (
 
     select
@@ -174,27 +181,34 @@ select
     cast(rated.adopter_count as {{ dbt.type_int() }}) as adopter_count,
     cast(rated.buyer_count as {{ dbt.type_int() }}) as buyer_count,
     least(
-        0.5,
+        {{ greatest_adoption_rate() }},
         greatest(
-            0.000001,
+            {{ least_adoption_rate() }},
             coalesce(
-                (rated.adopter_count + 3)
-                / (rated.candidate_count + rated.adopter_count / 2.0 + 3 / nullif(rated.mean_rate, 0)),
+                (rated.adopter_count + {{ adoption_rate_prior_adoptions() }})
+                / (
+                    rated.candidate_count
+                    + rated.adopter_count / 2.0
+                    + {{ adoption_rate_prior_adoptions() }} / nullif(rated.mean_rate, 0)
+                ),
                 0
             )
             * {{ var('score_horizon_days') }} / rated.adoption_days
         )
     ) as adoption_rate,
-    ln((rated.recent_buyer_count + 1.0) / (rated.active_customer_count + 50)) as recent_popularity,
-    ln((rated.buyer_count + 1.0) / (rated.active_customer_count + 50)) as popularity,
+    ln({{ drawn_share('rated.recent_buyer_count', 'rated.active_customer_count') }}) as recent_popularity,
+    ln({{ drawn_share('rated.buyer_count', 'rated.active_customer_count') }}) as popularity,
     cast(rated.sampled_owner_count as bigint) as sampled_owner_count,
     cast(rated.sampled_owners_breadth as bigint) as sampled_owners_breadth,
     cast(rated.sampled_breadth as bigint) as sampled_breadth,
     cast(rated.sampled_squared_breadth as double) as sampled_squared_breadth,
     rated.sampled_owner_count * 1.0 / nullif(rated.sampled_breadth, 0) as share_of_ownership,
-    -- What somebody spends in it within the horizon in which they begin; shrunk to the shop's mean by five customers.
-    (cast(rated.adoption_amount as double) + 5 * coalesce(rated.mean_adoption_amount, 0))
-    / (rated.adopter_count + 5) as expected_spend
+    -- What somebody spends in it within the horizon in which they begin.
+    (
+        cast(rated.adoption_amount as double)
+        + {{ expected_spend_prior_customers() }} * coalesce(rated.mean_adoption_amount, 0)
+    )
+    / (rated.adopter_count + {{ expected_spend_prior_customers() }}) as expected_spend
 from rated
 inner join names
     on rated.category_number = names.category_number

@@ -32,17 +32,16 @@ visits as (
 
 ),
 
-adoptions as (
+adopted as (
 
     select
         customer_number,
-        step,
-        count(*) as adopted
-    from {{ ref('int_score_buying') }}
-    where step = adopted_step
+        adopted_step,
+        count(*) as category_count
+    from {{ ref('int_score_adoptions') }}
     group by
         customer_number,
-        step
+        adopted_step
 
 ),
 
@@ -77,18 +76,20 @@ counted as (
         max(visits.last_purchase_date) as last_purchase_date,
         sum(case when visits.step = dates.step then visits.visit_days else 0 end) as visits_recent,
         sum(visits.visit_days) as visits_all,
-        sum(case when visits.step <= dates.step + 2 then visits.amount else 0 end) as amount_recent,
-        coalesce(sum(case when visits.step <= dates.step + 2 then adoptions.adopted end), 0) as adopted_recent,
-        coalesce(sum(adoptions.adopted), 0) as owned_count
+        sum(case when {{ is_recent('visits.step', 'dates.step') }} then visits.amount else 0 end) as amount_recent,
+        coalesce(
+            sum(case when {{ is_recent('visits.step', 'dates.step') }} then adopted.category_count end), 0
+        ) as adopted_recent,
+        coalesce(sum(adopted.category_count), 0) as owned_count
     from dates
     inner join visits
         on
             dates.source_name = visits.source_name
             and dates.step <= visits.step
-    left join adoptions
+    left join adopted
         on
-            visits.customer_number = adoptions.customer_number
-            and visits.step = adoptions.step
+            visits.customer_number = adopted.customer_number
+            and visits.step = adopted.adopted_step
     group by
         dates.source_name,
         dates.step,

@@ -54,6 +54,7 @@ bought as (
         customers.customer_number,
         products.category_name,
         products.category_number,
+        purchases.purchase_line_key,
         purchases.basket_key,
         purchases.purchase_date,
         purchases.amount
@@ -87,6 +88,7 @@ select
     {{ source_key('bought.category_name', 'bought.source_name') }} as category_key,
     bought.category_name,
     cast(bought.category_number as {{ dbt.type_int() }}) as category_number,
+    bought.purchase_line_key,
     bought.basket_key,
     bought.purchase_date,
     cast(

@@ -1,9 +1,8 @@
 with
 
-buying as (
+adoptions as (
 
-    select * from {{ ref('int_score_buying') }}
-    where step = adopted_step
+    select * from {{ ref('int_score_adoptions') }}
 
 ),
 
@@ -18,12 +17,12 @@ select
     customers.source_name,
     customers.step,
     customers.customer_number,
-    buying.category_number
+    adoptions.category_number
 from customers
-inner join buying
+inner join adoptions
     on
-        customers.customer_number = buying.customer_number
-        and customers.step <= buying.step
+        customers.customer_number = adoptions.customer_number
+        and customers.step <= adoptions.adopted_step
 -- Customer by customer: what is summed up for each of them downstream then stays in the processor's cache.
 order by
     customers.step,

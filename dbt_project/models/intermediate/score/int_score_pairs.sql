@@ -1,9 +1,8 @@
 with
 
-buying as (
+adoptions as (
 
-    select * from {{ ref('int_score_buying') }}
-    where step = adopted_step
+    select * from {{ ref('int_score_adoptions') }}
 
 ),
 
@@ -47,7 +46,7 @@ candidates as (
         customers.owned_count,
         case
             when customers.step = 0 then null
-            when buying.step = customers.step - 1 then 1
+            when adoptions.adopted_step = customers.step - 1 then 1
             else 0
         end as adopted
     from customers
@@ -55,13 +54,13 @@ candidates as (
         on
             customers.source_name = categories.source_name
             and customers.step = categories.step
-    left join buying
+    left join adoptions
         on
-            customers.customer_number = buying.customer_number
-            and categories.category_number = buying.category_number
+            customers.customer_number = adoptions.customer_number
+            and categories.category_number = adoptions.category_number
     where
-        buying.step is null
-        or buying.step < customers.step
+        adoptions.adopted_step is null
+        or adoptions.adopted_step < customers.step
 
 ),
 

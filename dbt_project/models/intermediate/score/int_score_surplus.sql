@@ -2,13 +2,12 @@
 -- is compared with the number expected from how many categories each of them owns and how widely each category is
 -- owned: customer u is expected to own category i with probability n(u) d(i) / N, where n is the number of categories
 -- the customer owns, d the number of the category's owners and N the sum of either. The covariance of what is left,
--- over the standard deviations (shrunk by the weight of ten customers), is what owning one says about the other.
+-- over the standard deviations, is what owning one says about the other.
 with
 
-buying as (
+adoptions as (
 
-    select * from {{ ref('int_score_buying') }}
-    where step = adopted_step
+    select * from {{ ref('int_score_adoptions') }}
 
 ),
 
@@ -31,12 +30,12 @@ sampled as (
 owned as (
 
     select
-        buying.customer_number,
-        buying.category_number,
-        buying.step
-    from buying
+        adoptions.customer_number,
+        adoptions.category_number,
+        adoptions.adopted_step
+    from adoptions
     inner join sampled
-        on buying.customer_number = sampled.customer_number
+        on adoptions.customer_number = sampled.customer_number
 
 ),
 
@@ -46,7 +45,7 @@ began as (
     select
         one.category_number,
         other.category_number as other_number,
-        least(one.step, other.step) as step,
+        least(one.adopted_step, other.adopted_step) as step,
         count(*) as customer_count
     from owned as one
     inner join owned as other
@@ -56,7 +55,7 @@ began as (
     group by
         one.category_number,
         other.category_number,
-        least(one.step, other.step)
+        least(one.adopted_step, other.adopted_step)
 
 ),
 
@@ -113,7 +112,9 @@ pairs as (
             + other.sampled_owner_count * 1.0 * one.sampled_owners_breadth
         ) / one.sampled_breadth
         - one.share_of_ownership * other.share_of_ownership * one.sampled_squared_breadth as expected_count,
-        sqrt((one.variance + 10) * (other.variance + 10)) as scale,
+        sqrt(
+            (one.variance + {{ surplus_prior_customers() }}) * (other.variance + {{ surplus_prior_customers() }})
+        ) as scale,
         one.share_of_ownership,
         other.share_of_ownership as other_share_of_ownership
     from owners
@@ -152,7 +153,6 @@ directed as (
 
 ),
 
--- The fifty categories that say most about another are enough: with all of them the score is no better, only slower.
 ranked as (
 
     select
@@ -173,4 +173,4 @@ select
     surplus,
     sum(surplus * owned_share) over (partition by step, wanted_number) as expected_surplus
 from ranked
-where surplus_rank <= 50
+where surplus_rank <= {{ surplus_neighbours() }}

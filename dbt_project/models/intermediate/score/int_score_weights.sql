@@ -1,151 +1,50 @@
-{%- set features = score_features() -%}
+{%- set features = score_features().keys() | list -%}
+{%- set calibration = weighted_sum('calibrated', 'shift', 'raw_scores', score_calibration_columns()) -%}
 with
 
-pairs as (
+raw_scores as (
 
-    select * from {{ ref('int_score_pairs') }}
-    where step > 0
-
-),
-
-sizes as (
-
-    select
-        source_name,
-        step,
-        count(*) as pair_count
-    from pairs
-    group by
-        source_name,
-        step
+    select * from {{ ref('int_score_raw_scores') }}
 
 ),
 
--- Of many pairs that were not taken up one in sixteen is enough, and stands for sixteen: those whose customer and
--- category have hashes that begin with the same letter.
-sampled as (
+fitted as (
 
-    select
-        p.source_name,
-        p.step,
-        p.adopted as y,
-        case when p.adopted = 1 or sizes.pair_count <= 100000 then 1 else 16 end as weight,
-        {{ log_odds('k.adoption_rate') }} as base
-        {%- for feature, expression in features.items() %},
-        {{ expression }} as {{ feature }}
-        {%- endfor %}
-    from pairs as p
-    inner join sizes
-        on
-            p.source_name = sizes.source_name
-            and p.step = sizes.step
-    inner join {{ ref('int_score_customers') }} as c
-        on
-            p.step = c.step
-            and p.customer_number = c.customer_number
-    inner join {{ ref('int_score_categories') }} as k
-        on
-            p.step = k.step
-            and p.category_number = k.category_number
-    where
-        p.adopted = 1
-        or sizes.pair_count <= 100000
-        or c.hash_letter = k.hash_letter
+    {{ last_round(ref('int_score_feature_weights'), ['intercept'] + features) }}
 
 ),
 
--- What a date learns from: the windows that had ended by then. The newest counts three times as much as the one before.
-learning as (
+levelled as (
 
-    select
-        sampled.source_name,
-        dates.step,
-        sampled.y,
-        sampled.weight * power(1.0 / 3, sampled.step - dates.step - 1) as weight,
-        sampled.base
-        {%- for feature in features %},
-        sampled.{{ feature }}
-        {%- endfor %}
-    from {{ ref('int_score_dates') }} as dates
-    inner join sampled
-        on
-            dates.source_name = sampled.source_name
-            and sampled.step between dates.step + 1 and dates.step + {{ score_learning_windows() }}
-    where dates.step <= {{ var('score_backtest_dates') }}
+    {{ last_round(ref('int_score_level'), ['level']) }}
 
 ),
 
--- From here each as-of date has a regression of its own.
-{{ logistic_regression('fitted', 'learning', features.keys() | list) }},
+calibrated as (
 
-scored as (
-
-    select
-        x.source_name,
-        x.step,
-        x.y,
-        x.weight,
-        x.base as rate_log_odds,
-        x.base + w.w0{{ weighted_sum(features.keys() | list, 'x.', 'w.w') }} as raw_score
-    from learning as x
-    inner join fitted as w
-        on
-            x.source_name = w.source_name
-            and x.step = w.step
+    {{ last_round(ref('int_score_bend'), ['shift', 'stretch', 'bend']) }}
 
 ),
-
-centred as (
-
-    select
-        *,
-        sum(weight * raw_score) over (partition by source_name, step)
-        / sum(weight) over (partition by source_name, step) as centre
-    from scored
-
-),
-
-bent as (
-
-    select
-        source_name,
-        step,
-        centre,
-        y,
-        weight,
-        rate_log_odds,
-        raw_score as base,
-        raw_score - centre as distance,
-        (raw_score - centre) * (raw_score - centre) as squared_distance
-    from centred
-
-),
-
--- The line of log odds may bend: what stands out most comes true a little less often than it promises.
-{{ logistic_regression('calibrated', 'bent', ['distance', 'squared_distance'], rounds=4) }},
-
--- The adoption rates with nothing but their level learned: what the features have to beat.
-{{ logistic_regression('levelled', 'learning', [], rounds=4) }},
 
 explained as (
 
     select
-        x.source_name,
-        x.step,
-        x.y,
-        x.weight,
-        x.centre,
-        {{ likelihood('x.base + c.w0 + c.w1 * x.distance + c.w2 * x.squared_distance') }} as likelihood,
-        {{ likelihood('x.rate_log_odds + l.w0') }} as level_likelihood
-    from bent as x
-    inner join calibrated as c
+        raw_scores.source_name,
+        raw_scores.step,
+        raw_scores.adopted,
+        raw_scores.weight,
+        raw_scores.centre,
+        {{ likelihood('raw_scores.base + ' ~ calibration) }} as likelihood,
+        {{ likelihood('raw_scores.rate_log_odds + levelled.level') }} as level_likelihood
+    from raw_scores
+    inner join calibrated
         on
-            x.source_name = c.source_name
-            and x.step = c.step
-    inner join levelled as l
+            raw_scores.source_name = calibrated.source_name
+            and raw_scores.step = calibrated.step
+    inner join levelled
         on
-            x.source_name = l.source_name
-            and x.step = l.step
+            raw_scores.source_name = levelled.source_name
+            and raw_scores.step = levelled.step
 
 ),
 
@@ -155,10 +54,10 @@ judged as (
         source_name,
         step,
         min(centre) as centre,
-        sum(y) as adoption_count,
+        sum(adopted) as adoption_count,
         count(*) as row_count,
         2 * sum(weight * case
-            when y = 1 then ln(likelihood / level_likelihood)
+            when adopted = 1 then ln(likelihood / level_likelihood)
             else ln((1 - likelihood) / (1 - level_likelihood))
         end) as deviance_explained
     from explained
@@ -172,20 +71,19 @@ judged as (
 select
     fitted.source_name,
     fitted.step,
-    -- Akaike's criterion: a feature that says nothing explains about one unit of deviance; two are asked of each.
-    judged.deviance_explained > 2 * {{ features | length }} as has_signal,
+    judged.deviance_explained > {{ score_deviance_per_feature() }} * {{ features | length }} as has_signal,
     round(judged.deviance_explained, 6) as deviance_explained,
     cast(judged.adoption_count as bigint) as adoption_count,
     judged.row_count,
-    round(levelled.w0, 6) as level,
-    round(fitted.w0, 6) as intercept
-    {%- for feature in features %},
-    round(fitted.w{{ loop.index }}, 6) as {{ feature }}
-    {%- endfor %},
+    round(levelled.level, 6) as level,
+    round(fitted.intercept, 6) as intercept,
+    {%- for feature in features %}
+        round(fitted.{{ feature }}, 6) as {{ feature }},
+    {%- endfor %}
     round(judged.centre, 6) as centre,
-    round(calibrated.w0, 6) as shift,
-    round(calibrated.w1, 6) as stretch,
-    round(calibrated.w2, 6) as bend
+    round(calibrated.shift, 6) as shift,
+    round(calibrated.stretch, 6) as stretch,
+    round(calibrated.bend, 6) as bend
 from fitted
 inner join calibrated
     on
@@ -199,5 +97,4 @@ inner join judged
     on
         fitted.source_name = judged.source_name
         and fitted.step = judged.step
--- Of fewer adoptions nothing is learned.
-where judged.adoption_count >= 30
+where judged.adoption_count >= {{ score_least_adoptions() }}

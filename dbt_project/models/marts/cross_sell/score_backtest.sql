@@ -17,8 +17,8 @@ grouped as (
             source_name,
             step,
             round({{ column }}, {{ 3 if method == 'score' else 9 }}) as value,
-            sum(adopted) * 1.0 as adopted,
-            sum(1.0 - adopted) as not_adopted
+            cast(sum(adopted) as double) as adopted,
+            cast(sum(1 - adopted) as double) as not_adopted
         from judged
         group by
             source_name,
@@ -153,8 +153,8 @@ listed as (
         customers.source_name,
         customers.step,
         count(*) as customer_count,
-        avg(customers.hit_count * 1.0 / customers.wanted_count) as recall_at_k,
-        avg(customers.hit_count * 1.0 / {{ var('score_backtest_k') }}) as precision_at_k,
+        avg(cast(customers.hit_count as double) / customers.wanted_count) as recall_at_k,
+        avg(cast(customers.hit_count as double) / {{ var('score_backtest_k') }}) as precision_at_k,
         avg(customers.gain / best.gain) as ndcg_at_k
     from customers
     inner join best
@@ -173,7 +173,7 @@ totals as (
         step,
         count(*) as pair_count,
         sum(adopted) as adopted_count,
-        avg(adopted * 1.0) as base_rate,
+        avg(cast(adopted as double)) as base_rate,
         sum(likelihood) as score_predicted,
         sum(adoption_rate) as rate_predicted,
         -avg(ln(case when adopted = 1 then likelihood else 1 - likelihood end)) as score_log_loss,

@@ -77,7 +77,7 @@ segmented as (
 
 ),
 
--- Ten bins that each hold a tenth of the predicted purchases: the many pairs that will never come true fill one.
+-- Bins that each hold as many predicted purchases: the many pairs that will never come true fill one.
 placed as (
 
     select
@@ -99,7 +99,7 @@ binned as (
         source_name,
         segment_kind,
         segment,
-        1 + cast(floor(10 * least(share_below, 0.999999)) as {{ dbt.type_int() }}) as bin,
+        1 + cast(floor({{ calibration_bins() }} * least(share_below, 0.999999)) as {{ dbt.type_int() }}) as bin,
         sum(pair_count) as pair_count,
         sum(predicted_count) as predicted_count,
         sum(adopted_count) as adopted_count
@@ -108,7 +108,7 @@ binned as (
         source_name,
         segment_kind,
         segment,
-        1 + cast(floor(10 * least(share_below, 0.999999)) as {{ dbt.type_int() }})
+        1 + cast(floor({{ calibration_bins() }} * least(share_below, 0.999999)) as {{ dbt.type_int() }})
 
 )
 
@@ -122,6 +122,6 @@ select
     cast(adopted_count as bigint) as adopted_count,
     round(predicted_count, 6) as predicted_count,
     round(predicted_count / pair_count, 9) as predicted_rate,
-    adopted_count * 1.0 / pair_count as observed_rate,
+    cast(adopted_count as double) / pair_count as observed_rate,
     round(predicted_count / nullif(adopted_count, 0), 9) as predicted_over_observed
 from binned

@@ -53,6 +53,12 @@ purchases as (
 
 ),
 
+reasons as (
+
+    select * from {{ ref('rejection_reasons') }}
+
+),
+
 all_rejected as (
 
     select * from customers
@@ -64,12 +70,10 @@ all_rejected as (
 )
 
 select
-    *,
-    case
-        when rejection_reason like 'missing_%' then 'incomplete'
-        when rejection_reason = 'duplicate' or rejection_reason like 'repeated_%' then 'repeated'
-        when rejection_reason in ('zero_quantity', 'zero_amount', 'future_date', 'ancient_date') then 'invalid'
-        -- Nothing is wrong with these.
-        when rejection_reason in ('superseded_delivery', 'return') then 'set aside'
-    end as rejection_kind
+    all_rejected.*,
+    reasons.rejection_kind
 from all_rejected
+left join reasons
+    on
+        all_rejected.table_name = reasons.table_name
+        and all_rejected.rejection_reason = reasons.rejection_reason

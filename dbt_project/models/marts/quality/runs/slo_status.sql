@@ -27,7 +27,18 @@ newest as (
 objectives as (
 
     select
-        objectives.*,
+        objectives.objective,
+        objectives.description,
+        objectives.category,
+        objectives.owner,
+        objectives.unit,
+        objectives.target,
+        objectives.warn_below,
+        objectives.breach_below,
+        objectives.blocks,
+        objectives.window_days,
+        objectives.status as judged_status,
+        objectives.run_id,
         newest.run_number,
         newest.started_at
     from {{ source('history', 'objectives') }} as objectives
@@ -85,7 +96,6 @@ summed as (
         objective,
         count(distinct run_id) as window_runs,
         sum(case when is_newest then 1 else 0 end) as checks_in_run,
-        sum(case when is_newest and status = 'fail' then 1 else 0 end) as checks_failed_in_run,
         sum(case when is_newest and status = 'warn' then 1 else 0 end) as checks_warned_in_run,
         -- One shop must not hide behind a larger one, nor a table: a run is as good as the worst of its checks.
         max(case when is_newest then 1.0 * failed / nullif(counted, 0) end) as failed_at_worst,
@@ -117,7 +127,6 @@ judged as (
         cast(100 * (1 - summed.failed_in_window) as double) as attained,
         1 - objectives.target / 100 as budget,
         summed.failed_in_window,
-        summed.checks_failed_in_run,
         summed.checks_warned_in_run
     from objectives
     left join summed
@@ -143,8 +152,10 @@ select
     round(lowest_in_run, 9) as lowest_in_run,
     case
         when attained_in_run is null then 'not measured'
-        when checks_failed_in_run > 0 or lowest_in_run < breach_below then 'breach'
-        when checks_warned_in_run > 0 or lowest_in_run < warn_below then 'warning'
+        -- The run was judged when it was recorded, by its own checks (quality/verdict.py).
+        when judged_status in ('warning', 'breach') then judged_status
+        -- How it compares with earlier runs is known only now, and never more than a warning.
+        when checks_warned_in_run > 0 then 'warning'
         else 'met'
     end as status,
     window_days,

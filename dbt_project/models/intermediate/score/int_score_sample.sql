@@ -1,0 +1,73 @@
+with
+
+pairs as (
+
+    select * from {{ ref('int_score_pairs') }}
+    where step > 0
+
+),
+
+customers as (
+
+    select * from {{ ref('int_score_customers') }}
+
+),
+
+categories as (
+
+    select * from {{ ref('int_score_categories') }}
+
+),
+
+windows as (
+
+    select
+        source_name,
+        step,
+        count(*) > {{ score_sampled_above_pairs() }} as is_sampled
+    from pairs
+    group by
+        source_name,
+        step
+
+),
+
+-- Of many pairs that were not adopted a part is enough: those whose customer and category have hashes that begin with
+-- the same letter.
+sampled as (
+
+    select
+        p.source_name,
+        p.step,
+        p.customer_number,
+        p.category_number,
+        p.adopted,
+        case
+            when windows.is_sampled and p.adopted = 0 then {{ score_pairs_per_sampled() }}
+            else 1
+        end as weight,
+        {%- for feature, expression in score_features().items() %}
+            {{ expression }} as {{ feature }},
+        {%- endfor %}
+        {{ log_odds('k.adoption_rate') }} as base
+    from pairs as p
+    inner join windows
+        on
+            p.source_name = windows.source_name
+            and p.step = windows.step
+    inner join customers as c
+        on
+            p.step = c.step
+            and p.customer_number = c.customer_number
+    inner join categories as k
+        on
+            p.step = k.step
+            and p.category_number = k.category_number
+    where
+        p.adopted = 1
+        or not windows.is_sampled
+        or c.hash_letter = k.hash_letter
+
+)
+
+select * from sampled

@@ -1,0 +1,115 @@
+with
+
+opportunities as (
+
+    select * from {{ ref('customer_opportunities') }}
+
+),
+
+customers as (
+
+    select * from {{ ref('int_score_customers') }}
+    where step = 0
+
+),
+
+categories as (
+
+    select * from {{ ref('int_score_categories') }}
+    where step = 0
+
+),
+
+adoptions as (
+
+    select * from {{ ref('int_score_adoptions') }}
+
+),
+
+surplus as (
+
+    select * from {{ ref('int_score_surplus') }}
+    where step = 0
+
+),
+
+weights as (
+
+    select * from {{ ref('int_score_weights') }}
+    where step = 0
+
+),
+
+affinity as (
+
+    select * from {{ ref('category_affinity') }}
+
+),
+
+-- What owning one category says for another: it counts in the score, and those who own the one did begin with the other
+-- more often than those who do not.
+evidence as (
+
+    select
+        surplus.owned_number,
+        surplus.wanted_number,
+        surplus.surplus,
+        affinity.category_key as owned_category_key,
+        affinity.category_name as owned_category_name,
+        affinity.adoption_lift
+    from surplus
+    inner join weights
+        on surplus.source_name = weights.source_name
+    inner join categories as owned
+        on surplus.owned_number = owned.category_number
+    inner join categories as wanted
+        on surplus.wanted_number = wanted.category_number
+    inner join affinity
+        on
+            owned.category_key = affinity.category_key
+            and wanted.category_key = affinity.other_category_key
+    where
+        surplus.surplus > 0
+        and weights.has_signal
+        and weights.surplus > 0
+        and affinity.adoption_lift >= {{ reason_least_adoption_lift() }}
+
+),
+
+ranked as (
+
+    select
+        opportunities.opportunity_key,
+        opportunities.source_name,
+        opportunities.customer_key,
+        evidence.owned_category_key,
+        evidence.owned_category_name,
+        evidence.adoption_lift,
+        row_number() over (
+            partition by opportunities.opportunity_key
+            order by evidence.surplus desc, evidence.owned_number asc
+        ) as reason_rank
+    from opportunities
+    inner join customers
+        on opportunities.customer_key = customers.customer_key
+    inner join categories
+        on opportunities.category_key = categories.category_key
+    inner join adoptions
+        on customers.customer_number = adoptions.customer_number
+    inner join evidence
+        on
+            adoptions.category_number = evidence.owned_number
+            and categories.category_number = evidence.wanted_number
+
+)
+
+select
+    opportunity_key,
+    source_name,
+    customer_key,
+    cast(reason_rank as bigint) as rank,
+    owned_category_key,
+    owned_category_name,
+    adoption_lift
+from ranked
+where reason_rank <= {{ reasons_per_opportunity() }}

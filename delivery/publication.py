@@ -1,0 +1,128 @@
+"""Publication: the marts are copied to a file of their own, which then takes the old one's place in one step."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from delivery.contract import files
+from quality.audit import is_audited
+from warehouse.connections import FILE_FORMAT, connect, count
+from warehouse.paths import Paths
+from warehouse.safe_files import replacing
+from warehouse.sql import quote_name, quote_table, quote_text
+
+# What readers have, as the dbt project's source `published` names it; the models tell new rows by it.
+PUBLISHED_DELIVERIES = "raw_published.deliveries"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published.
+
+    Attributes:
+        path: the published file.
+        row_counts: `schema.table` to rows.
+        columns: `schema.table` to the names of its columns.
+    """
+
+    path: Path
+    row_counts: dict[str, int]
+    columns: dict[str, list[str]]
+
+
+class PublicationError(Exception):
+    """The copy could not be made or is not whole; the copy published before stays."""
+
+
+def publish(paths: Paths, tables: Sequence[tuple[str, str]], contract: Mapping[str, str]) -> Publication:
+    """Copy tables of the warehouse to the published file, and put the contract in the same folder.
+
+    The copy is made under another name, compared row count by row count, written through to the disk and then renamed
+    over the old one. A reader that has the old one open keeps reading it; the next to open it sees the new one.
+
+    Args:
+        paths: where data lives.
+        tables: (schema, table) of each.
+        contract: file name to text, as `delivery.contract` gives them.
+
+    Raises:
+        PublicationError: the warehouse was not judged good enough, the disk is full, or a row count differs.
+        WarehouseBusyError: another process keeps the warehouse open.
+    """
+    if not is_audited(paths):
+        raise PublicationError(
+            "the warehouse was changed since all its checks passed, or they never did. Run the nightly job: it builds, "
+            "checks and publishes everything."
+        )
+    folder = paths.published.parent
+    # Waits for a process that still has the warehouse open; the copy itself attaches it below.
+    connect(paths, read_only=True).close()
+    try:
+        with replacing(paths.published, *(folder / name for name in contract)) as (copy, *contract_files):
+            for file, text in zip(contract_files, contract.values(), strict=True):
+                file.write_text(text, encoding="utf-8")
+            row_counts, columns = _copy(paths.warehouse, copy, tables)
+            copy.chmod(0o444)
+            # A reader that opened the old copy for writing left changes that must not meet the new one.
+            paths.published.with_name(paths.published.name + ".wal").unlink(missing_ok=True)
+    except (duckdb.Error, OSError) as error:
+        raise PublicationError(
+            f"could not write {paths.published}: {error}. Is the disk full? It stays as it was."
+        ) from error
+    for path in files(folder):
+        # Of a schema that is no longer published.
+        if path.name not in contract:
+            path.unlink()
+    return Publication(paths.published, row_counts, columns)
+
+
+def note_published_deliveries(paths: Paths) -> int:
+    """Note in the warehouse which deliveries readers have: those behind the published copy, none without a copy.
+
+    Args:
+        paths: where data lives.
+
+    Returns:
+        How many deliveries these are.
+    """
+    with connect(paths) as connection:
+        deliveries = "select null::varchar, null::varchar, null::varchar, null::timestamp where false"
+        if paths.published.exists():
+            connection.execute(f"attach {quote_text(str(paths.published))} as published (read_only)")
+            known = connection.execute(
+                "select 1 from duckdb_tables() where database_name = 'published' and table_name = 'load_metrics'"
+            ).fetchall()
+            if known:
+                deliveries = (
+                    "select source_name, table_name, landed_file, delivered_at from published.quality.load_metrics"
+                )
+        connection.execute("create schema if not exists raw_published")
+        connection.execute(
+            f"create or replace table {PUBLISHED_DELIVERIES} as "
+            f"from ({deliveries}) as deliveries(source_name, table_name, landed_file, delivered_at)"
+        )
+        return count(connection, PUBLISHED_DELIVERIES)
+
+
+def _copy(source: Path, target: Path, tables: Sequence[tuple[str, str]]) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Copy the tables; gives the rows and the columns of each."""
+    row_counts: dict[str, int] = {}
+    columns: dict[str, list[str]] = {}
+    with duckdb.connect(str(target), config=FILE_FORMAT) as connection:
+        connection.execute(f"attach {quote_text(str(source))} as warehouse (read_only)")
+        for schema, table in tables:
+            name = quote_table(schema, table)
+            connection.execute(f"create schema if not exists {quote_name(schema)}")
+            connection.execute(f"create table {name} as select * from warehouse.{name}")
+            there, here = connection.execute(
+                f"select (select count(*) from warehouse.{name}), (select count(*) from {name})"
+            ).fetchall()[0]
+            if there != here:
+                raise PublicationError(f"{schema}.{table}: {there:,} rows in the warehouse, {here:,} in the copy")
+            row_counts[f"{schema}.{table}"] = here
+            columns[f"{schema}.{table}"] = connection.table(name).columns
+        connection.execute("detach warehouse")
+        connection.execute("checkpoint")
+    return row_counts, columns

@@ -1,0 +1,121 @@
+"""What a source is: a name, tables, and a way to load what is new.
+
+`landed_files.LandedFiles` is a source of files that a shop drops into a folder. Another way in is another class with
+the same members; what must hold for all of them (docs/decisions.md, "Loading") is kept by `pipeline.Pipeline`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ingestion import sources
+from ingestion.pipeline import Pipeline
+from ingestion.raw_tables import LoadError, RawTable
+from warehouse.locks import Say
+
+
+@dataclass
+class TableReport:
+    """What one load did to one raw table.
+
+    Attributes:
+        name: the raw table.
+        files_found: landed files of the table.
+        files_loaded: those of them that were new or had changed.
+        files_replaced: those of the loaded ones whose earlier version was loaded before.
+        rows_loaded: rows in the loaded files.
+        rows_total: rows in the raw table afterwards.
+        new_columns: columns that came for the first time, with their type.
+    """
+
+    name: str
+    files_found: int
+    files_loaded: int = 0
+    files_replaced: list[str] = field(default_factory=list)
+    rows_loaded: int = 0
+    rows_total: int = 0
+    new_columns: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        line = f"{self.name}: {self.rows_loaded:,} rows from {self.files_loaded:,} of {self.files_found:,} files"
+        line += f"; {self.rows_total:,} rows in all"
+        if self.files_replaced:
+            shown = ", ".join(self.files_replaced[:3]) + (", ..." if len(self.files_replaced) > 3 else "")
+            line += f"; delivered again with changes: {shown}"
+        if self.new_columns:
+            line += "; new columns let in: " + ", ".join(f"{name} ({kind})" for name, kind in self.new_columns.items())
+        return line
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What one load did.
+
+    Attributes:
+        source: the source's name.
+        tables: one report per table, by name.
+        deliveries: deliveries ever loaded, each version of them.
+        seconds: wall time.
+    """
+
+    source: str
+    tables: Mapping[str, TableReport]
+    deliveries: int
+    seconds: float
+
+
+class Source(Protocol):
+    """Where a shop's rows come from.
+
+    Attributes:
+        name: the source's name everywhere (docs/decisions.md, "One naming contract").
+        tables: its raw tables.
+    """
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+
+    @property
+    def tables(self) -> Sequence[RawTable]:
+        """Its raw tables."""
+
+    def load(self, pipeline: Pipeline, tables: Sequence[RawTable], say: Say) -> dict[str, TableReport]:
+        """Load what is new, and a ledger row for each delivery.
+
+        Args:
+            pipeline: the way into the raw tables; it knows which deliveries they have.
+            tables: those of the source's tables to load.
+            say: called with one line of progress at a time.
+
+        Returns:
+            For each table what was loaded, by name.
+
+        Raises:
+            LoadError: what was sent cannot be loaded; the raw tables stay as they were.
+        """
+
+
+def names() -> list[str]:
+    """List the sources that there are: one for each module below `ingestion/sources`."""
+    return sorted(module.name for module in pkgutil.iter_modules(sources.__path__))
+
+
+def find(name: str) -> Source:
+    """Find a source by its name.
+
+    Args:
+        name: module name below `ingestion/sources`.
+
+    Raises:
+        LoadError: there is no such source.
+    """
+    if name not in names():
+        raise LoadError(f"there is no source {name!r}: no file ingestion/sources/{name}.py")
+    source: Source = importlib.import_module(f"ingestion.sources.{name}").SOURCE
+    if source.name != name:
+        raise LoadError(f"the source in ingestion/sources/{name}.py is named {source.name!r}: the names must agree")
+    return source

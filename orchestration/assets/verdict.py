@@ -1,0 +1,103 @@
+"""The verdict on the run as an asset, and the run's own record: what it checked, how long it took, what it loaded."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import duckdb
+
+from orchestration.keys import NEW_DELIVERIES, RECONCILIATION, VERDICT, WAREHOUSE_POOL, history_key
+from orchestration.project import Project
+from orchestration.run_log import DagsterRunLog
+from quality import history
+from quality.audit import built_by, keeping_marks, mark_audited
+from quality.recording import Recorder
+from quality.usual import is_comparison
+from quality.verdict import MET, NOT_MEASURED
+from warehouse.connections import WarehouseBusyError, connect, count
+from warehouse.dbt_project import source_table
+from warehouse.locks import only_writer
+
+
+def verdict_assets(project: Project) -> dg.AssetsDefinition:
+    """Declare the verdict and the record of runs; both are made when the models are built and checked.
+
+    A breach of an objective that blocks fails the step: nothing after it runs, and nothing is published.
+
+    Args:
+        project: what the definitions are made from.
+    """
+    tables = history.columns(project.manifest)
+    # All models are built in one step; these two are the last to be checked.
+    built = [RECONCILIATION, NEW_DELIVERIES]
+    owners = project.owners("quality")
+    specs = [
+        dg.AssetSpec(
+            history_key(table),
+            deps=built,
+            kinds={"json", "duckdb"},
+            description=source_table(project.manifest, history.SOURCE, table)["description"],
+            metadata={"dagster/column_schema": project.column_schema(history.SOURCE, table)},
+            group_name="quality",
+            owners=owners,
+        )
+        for table in tables
+    ]
+    verdict = dg.AssetSpec(
+        VERDICT,
+        deps=built,
+        kinds={"python"},
+        description="Whether the run may be published: how it stands to each objective, by its own checks.",
+        group_name="quality",
+        owners=owners,
+    )
+
+    # The others compare the run with those before it, which is known when it is recorded (checks.comparison_checks).
+    judged = [one for one in project.objectives.objectives if not is_comparison(one)]
+
+    @dg.multi_asset(
+        name="judge_run",
+        specs=[*specs, verdict],
+        check_specs=[
+            dg.AssetCheckSpec(name=one.name, asset=VERDICT, blocking=one.blocks, description=one.description)
+            for one in judged
+        ],
+        pool=WAREHOUSE_POOL,
+    )
+    def judge_run(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
+        """Judge the run by what Dagster logged of it, and record it and earlier ones that are not recorded yet."""
+        log = DagsterRunLog(context.instance, project.manifest, project.objectives)
+        recorder = Recorder(log, project.paths, project.manifest, project.objectives, project.sources)
+        try:
+            with only_writer(project.paths, context.log.info):
+                with keeping_marks(project.paths), connect(project.paths) as connection:
+                    recorded = recorder.record(context.run_id, connection, context.log.info)
+                    rows = {table: count(connection, f"{history.DATASET}.{table}") for table in tables}
+                stops = [one.objective.name for one in recorded.standings if one.stops]
+                # A run that did not build the warehouse as a whole cannot speak for it.
+                if not stops and built_by(project.paths) == context.run_id:
+                    mark_audited(project.paths, context.run_id)
+        except WarehouseBusyError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        except duckdb.CatalogException as error:
+            raise dg.Failure(
+                f"{str(error).splitlines()[0]}. Was anything loaded yet? Run the nightly job: it loads and checks.",
+                allow_retries=False,
+            ) from error
+        for table in tables:
+            yield dg.MaterializeResult(
+                asset_key=history_key(table),
+                metadata={"dagster/row_count": rows[table], "run_number": recorded.run_number},
+            )
+        yield dg.MaterializeResult(asset_key=VERDICT, metadata={"may_be_published": not stops, "breaches": stops})
+        for standing in (one for one in recorded.standings if one.objective in judged):
+            yield dg.AssetCheckResult(
+                asset_key=VERDICT,
+                check_name=standing.objective.name,
+                passed=standing.status in (MET, NOT_MEASURED),
+                severity=dg.AssetCheckSeverity.ERROR if standing.stops else dg.AssetCheckSeverity.WARN,
+                description=standing.description,
+                metadata={"status": standing.status, "attained": standing.attained_in_run},
+            )
+
+    return judge_run

@@ -1,0 +1,77 @@
+"""What the definitions are made from, read once when they load."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+
+from quality import objectives
+from quality.objectives import Objectives
+from warehouse import dbt_project
+from warehouse.dbt_project import Manifest
+from warehouse.paths import Paths
+from warehouse.settings import Settings, export_data
+
+
+@dataclass(frozen=True)
+class Project:
+    """What the definitions are made from.
+
+    Attributes:
+        paths: where data lives.
+        manifest_path: where dbt's manifest is.
+        manifest: the same, read.
+        sources: the active sources.
+        objectives: what is promised of the data.
+        own_objectives: whether they are others than those of the project.
+    """
+
+    paths: Paths
+    manifest_path: Path
+    manifest: Manifest
+    sources: list[str]
+    objectives: Objectives
+    own_objectives: bool
+
+    def owners(self, group: str) -> list[str]:
+        """Say whom to ask about an asset, as Dagster writes it: the owner of the dbt group of the same name.
+
+        Args:
+            group: the asset's group.
+        """
+        return [f"team:{dbt_project.owner(self.manifest, group)['name']}"]
+
+    def column_schema(self, source: str, table: str) -> dg.TableSchema:
+        """The columns that the dbt project describes for a source's table.
+
+        Args:
+            source: the source's name.
+            table: the table's name.
+        """
+        columns = dbt_project.source_table(self.manifest, source, table)["columns"].values()
+        return dg.TableSchema(
+            [
+                dg.TableColumn(one["name"], one["data_type"] or "unknown", description=one["description"])
+                for one in columns
+            ]
+        )
+
+
+def read_project() -> Project:
+    """Read settings, manifest and objectives; touches neither the shop's data nor the network.
+
+    Raises:
+        DbtProjectError: the dbt project does not parse.
+        ObjectivesError: the objectives do not make sense.
+    """
+    settings = Settings()
+    export_data(settings.paths)
+    manifest_path = dbt_project.prepare(settings)
+    return Project(
+        paths=settings.paths,
+        manifest_path=manifest_path,
+        manifest=dbt_project.read_manifest(manifest_path),
+        sources=dbt_project.active_sources(),
+        objectives=objectives.read(settings.objectives),
+        own_objectives=settings.objectives is not None,
+    )

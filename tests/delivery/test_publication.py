@@ -1,0 +1,218 @@
+"""The published copy: whole, swapped in one step, never in a reader's way."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from delivery.publication import Publication, PublicationError, note_published_deliveries
+from delivery.publication import publish as publish_as_is
+from orchestration.definitions import defs
+from quality.audit import mark_audited
+from tests import here
+from warehouse.paths import PROJECT_DIR
+
+TABLES = [("core", "fct")]
+
+
+def publish(tables: list[tuple[str, str]], contract: Mapping[str, str] | None = None) -> Publication:
+    """Publish the warehouse as it is now, judged good enough."""
+    mark_audited(here.paths(), "run-1")
+    return publish_as_is(here.paths(), tables, contract or {})
+
+
+@pytest.fixture
+def filled(data: Path) -> Path:
+    """A warehouse with one mart of two rows, and a raw table that must never be published."""
+    with here.connect() as connection:
+        connection.execute("create schema core; create table core.fct as select * from range(2) as t(n)")
+        connection.execute("create schema raw_shop; create table raw_shop.secret as select 1 as n")
+    return data
+
+
+def rows(path: Path) -> int:
+    with duckdb.connect(str(path), read_only=True) as connection:
+        return int(connection.execute("select count(*) from core.fct").fetchall()[0][0])
+
+
+def grow() -> None:
+    with here.connect() as connection:
+        connection.execute("insert into core.fct values (7)")
+
+
+def test_only_the_named_tables_are_published(filled: Path) -> None:
+    publication = publish(TABLES)
+    assert publication.row_counts == {"core.fct": 2}
+    with duckdb.connect(str(publication.path), read_only=True) as connection:
+        tables = connection.execute("select table_schema, table_name from information_schema.tables").fetchall()
+    assert tables == [("core", "fct")]
+
+
+def test_a_copy_that_lacks_rows_is_not_published(filled: Path) -> None:
+    path = publish(TABLES).path
+    with here.connect() as connection:
+        # As many rows as the clock has microseconds: the copy has others than the table has a moment later.
+        connection.execute(
+            "drop table core.fct; create view core.fct as "
+            "select unnest(range(1 + epoch_us(get_current_timestamp()) % 100_000)) as n"
+        )
+    with pytest.raises(PublicationError, match=r"core\.fct: [\d,]+ rows in the warehouse, [\d,]+ in the copy"):
+        publish(TABLES)
+    assert rows(path) == 2
+
+
+def test_the_copy_is_on_the_disk_before_it_takes_the_old_ones_place_and_its_name_after(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[tuple[str, int]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def noted_fsync(handle: int) -> None:
+        done.append(("written through", os.fstat(handle).st_ino))
+        fsync(handle)
+
+    def noted_replace(source: Path, target: Path) -> None:
+        done.append(("renamed", source.stat().st_ino))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    path = publish(TABLES).path
+    copy, folder = path.stat().st_ino, path.parent.stat().st_ino
+    # The mark that allows the publication is written in the same way, and is no part of it.
+    assert [one for one in done if one[1] in (copy, folder)] == [
+        ("written through", copy),
+        ("renamed", copy),
+        ("written through", folder),
+    ]
+
+
+def test_nobody_may_write_the_published_copy(filled: Path) -> None:
+    assert stat.filemode(publish(TABLES).path.stat().st_mode) == "-r--r--r--"
+
+
+def test_a_reader_that_holds_the_old_copy_open_neither_blocks_nor_sees_the_change(filled: Path) -> None:
+    path = publish(TABLES).path
+    program = (
+        "import duckdb, sys\n"
+        f"c = duckdb.connect({str(path)!r}, read_only=True)\n"
+        "print('open', flush=True); sys.stdin.readline()\n"
+        "print(c.execute('select count(*) from core.fct').fetchall()[0][0])\n"
+    )
+    reader = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert reader.stdout is not None
+    assert reader.stdout.readline() == "open\n"
+    grow()
+    publish(TABLES)
+    answer, _ = reader.communicate("\n")
+    assert answer == "2\n"
+    assert rows(path) == 3
+
+
+def test_a_reader_in_this_process_does_not_block_either(filled: Path) -> None:
+    path = publish(TABLES).path
+    with duckdb.connect(str(path), read_only=True) as reader:
+        grow()
+        publish(TABLES)
+        assert reader.execute("select count(*) from core.fct").fetchall() == [(2,)]
+
+
+def test_a_missing_table_leaves_the_old_copy_and_no_leftovers(filled: Path) -> None:
+    path = publish(TABLES).path
+    grow()
+    with pytest.raises(PublicationError, match="stays as it was"):
+        publish([*TABLES, ("core", "gone")])
+    assert rows(path) == 2
+    assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+
+
+def test_what_a_killed_publication_left_is_removed_by_the_next(filled: Path) -> None:
+    path = here.paths().published
+    path.parent.mkdir(parents=True)
+    (path.parent / ".next_aisle.duckdb.4711.part").write_bytes(b"half a copy")
+    (path.parent / ".next_aisle.duckdb.4711.part.wal").write_bytes(b"and its log")
+    publish(TABLES)
+    assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+
+
+def test_changes_somebody_made_in_the_old_copy_do_not_reach_the_new_one(filled: Path) -> None:
+    path = publish(TABLES).path
+    path.with_name(path.name + ".wal").write_bytes(b"changes of the old copy")
+    publish(TABLES)
+    assert rows(path) == 2
+
+
+def test_a_killed_publication_leaves_the_old_copy_whole(filled: Path) -> None:
+    path = publish(TABLES).path
+    with here.connect() as connection:
+        connection.execute("create or replace table core.fct as select * from range(3_000_000) as t(n)")
+    mark_audited(here.paths(), "run-1")
+    program = (
+        "from delivery.publication import publish; from warehouse.settings import Settings; print('go', flush=True); "
+        "publish(Settings().paths, [('core', 'fct')], {})"
+    )
+    for delay in (0.0, 0.05, 0.15):
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_DIR, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.kill()
+        process.wait()
+        assert rows(path) in (2, 3_000_000)
+    publish(TABLES)
+    assert rows(path) == 3_000_000
+
+
+def test_an_unaudited_warehouse_is_not_published(filled: Path) -> None:
+    result = dg.materialize(
+        [*defs().resolve_asset_graph().assets_defs],
+        selection=dg.AssetSelection.keys(["published", "next_aisle"]),
+        raise_on_error=False,
+    )
+    assert not result.success
+    failure = result.failure_data_for_node("published__next_aisle")
+    assert failure is not None
+    assert "Run the nightly job" in str(failure.user_failure_data)
+    assert not here.paths().published.exists()
+
+
+def test_the_contract_is_put_in_the_same_folder_and_that_of_a_schema_that_is_gone_is_removed(filled: Path) -> None:
+    folder = publish(TABLES, {"core.odcs.yaml": "old", "gone.odcs.yaml": "old"}).path.parent
+    publish(TABLES, {"core.odcs.yaml": "new"})
+    assert sorted(file.name for file in folder.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]
+    assert (folder / "core.odcs.yaml").read_text() == "new"
+
+
+def test_a_publication_that_fails_leaves_the_contract_of_the_copy_that_stays(filled: Path) -> None:
+    path = publish(TABLES, {"core.odcs.yaml": "old"}).path
+    with pytest.raises(PublicationError):
+        publish([*TABLES, ("core", "gone")], {"core.odcs.yaml": "new"})
+    assert (path.parent / "core.odcs.yaml").read_text() == "old"
+
+
+def test_the_warehouse_knows_which_deliveries_readers_have(filled: Path) -> None:
+    def known() -> list[tuple[str, int]]:
+        with here.connect() as connection:
+            return connection.execute("select landed_file, hour(delivered_at) from raw_published.deliveries").fetchall()
+
+    note_published_deliveries(here.paths())
+    assert known() == []
+    publish(TABLES)
+    note_published_deliveries(here.paths())
+    assert known() == [], "a copy without a table of deliveries"
+    with here.connect() as connection:
+        connection.execute("create schema quality")
+        connection.execute(
+            "create table quality.load_metrics as select 'shop' as source_name, 'purchases' as table_name, "
+            "'a.parquet' as landed_file, timestamp '2026-11-20 02:00:00' as delivered_at, 7 as row_count"
+        )
+    publish([*TABLES, ("quality", "load_metrics")])
+    note_published_deliveries(here.paths())
+    assert known() == [("a.parquet", 2)]

@@ -1,0 +1,59 @@
+"""How old the newest event may be."""
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from quality.freshness import AgeLimit, judge_age, limit, newest_event
+from tests import here
+
+NOW = dt.datetime(2026, 11, 20, 2, 0)
+LIMIT = AgeLimit("purchase", "select 1", dt.timedelta(hours=30), dt.timedelta(hours=48))
+
+
+@pytest.mark.parametrize(
+    ("newest", "is_recent", "is_too_old"),
+    [
+        (dt.datetime(2026, 11, 19, 21, 0), True, False),
+        (dt.datetime(2026, 11, 18, 20, 0), True, False),  # 30 hours exactly
+        (dt.datetime(2026, 11, 18, 19, 59), False, False),
+        (dt.datetime(2026, 11, 18, 2, 0), False, False),  # 48 hours exactly
+        (dt.datetime(2026, 11, 18, 1, 59), False, True),
+        (None, False, True),
+    ],
+)
+def test_the_newest_event_is_judged_by_its_age(newest: dt.datetime | None, is_recent: bool, is_too_old: bool) -> None:
+    age = judge_age(newest, NOW, LIMIT)
+    assert (age.is_recent, age.is_too_old) == (is_recent, is_too_old)
+
+
+def test_the_age_is_said_with_its_limits() -> None:
+    said = judge_age(dt.datetime(2026, 11, 18, 20, 0), NOW, LIMIT).description
+    assert said == (
+        "The newest purchase is of 2026-11-18 20:00 (UTC), 30 hours ago; "
+        "a warning after 30 hours, an error after 48 hours."
+    )
+    assert judge_age(None, NOW, LIMIT).description == "There is no purchase at all."
+
+
+def test_limits_and_query_are_those_of_dbt_and_the_clock_is_utc(data: Path) -> None:
+    node = {
+        "schema": "raw_shop",
+        "identifier": "purchases",
+        "freshness": {
+            "warn_after": {"count": 2, "period": "day"},
+            "error_after": {"count": 90, "period": "minute"},
+        },
+        "loaded_at_query": "select max(sold) at time zone 'America/New_York' from {{ this }}",
+    }
+    found = limit(node, "purchase")
+    assert (found.warn_after, found.error_after) == (dt.timedelta(days=2), dt.timedelta(minutes=90))
+    with here.connect() as connection:
+        connection.execute("create schema raw_shop; create table raw_shop.purchases (sold timestamp)")
+        assert newest_event(connection, found) is None
+        connection.execute("insert into raw_shop.purchases values ('2026-11-19 20:30:00')")
+        # Five hours behind UTC in November, whatever zone this machine is in.
+        assert newest_event(connection, found) == dt.datetime(2026, 11, 20, 1, 30)
+        connection.execute("set timezone = 'Asia/Tokyo'")
+        assert newest_event(connection, found) == dt.datetime(2026, 11, 20, 1, 30)

@@ -1,0 +1,157 @@
+"""The dbt project as other rooms see it: where it is, its settings, and its manifest."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock
+
+from warehouse.paths import DBT_DIR
+from warehouse.settings import Settings, environment
+
+DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
+
+Manifest = dict[str, Any]
+
+
+class DbtProjectError(Exception):
+    """The dbt project does not parse, or its manifest is not there; the message says why."""
+
+
+def project_settings() -> dict[str, Any]:
+    """Read dbt_project.yml."""
+    settings: dict[str, Any] = yaml.safe_load((DBT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))
+    return settings
+
+
+def active_sources() -> list[str]:
+    """Read the list of active sources from its one place, the variable `sources` in dbt_project.yml.
+
+    Returns:
+        Source names in that order.
+    """
+    return list(project_settings()["vars"]["sources"])
+
+
+def prepare(settings: Settings) -> Path:
+    """Name the manifest; where none was made ahead, have dbt parse the project if a file changed since the last time.
+
+    Needs no network and no warehouse.
+
+    Args:
+        settings: where data lives, and the manifest that was made ahead, if any.
+
+    Returns:
+        Where the manifest is.
+
+    Raises:
+        DbtProjectError: the project does not parse, or the manifest that was made ahead is not there.
+    """
+    if settings.manifest:
+        if not settings.manifest.is_file():
+            raise DbtProjectError(
+                f"there is no manifest at {settings.manifest}, which NEXT_AISLE_MANIFEST names. "
+                "Make one with `python -m orchestration manifest FOLDER`, or unset the variable."
+            )
+        return settings.manifest
+    target = settings.paths.dbt_target
+    manifest = target / "manifest.json"
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(target / "parse.lock"):
+        if not _is_fresh(manifest):
+            parse(settings, target)
+    return manifest
+
+
+def parse(settings: Settings, target: Path) -> None:
+    """Have dbt parse the project.
+
+    Args:
+        settings: where data lives.
+        target: the folder to write manifest.json to.
+
+    Raises:
+        DbtProjectError: the project does not parse; the message is dbt's own.
+    """
+    command = [DBT_EXECUTABLE, "--no-use-colors", "parse", "--target-path", str(target), "--log-path", str(target)]
+    parsed = subprocess.run(
+        command, cwd=DBT_DIR, env=environment(settings.paths), capture_output=True, text=True, check=False
+    )
+    if parsed.returncode:
+        raise DbtProjectError(f"dbt cannot parse {DBT_DIR}:\n{parsed.stdout}{parsed.stderr}")
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read a manifest.
+
+    Args:
+        path: the manifest.json of a dbt project.
+    """
+    manifest: Manifest = json.loads(path.read_text(encoding="utf-8"))
+    return manifest
+
+
+def published_models(manifest: Manifest) -> list[dict[str, Any]]:
+    """List the models that are published: all below models/marts.
+
+    Args:
+        manifest: dbt's.
+
+    Returns:
+        Their nodes, by schema and table.
+    """
+    marts = [node for node in manifest["nodes"].values() if node["resource_type"] == "model" and "marts" in node["fqn"]]
+    return sorted(marts, key=lambda node: (node["schema"], node["alias"]))
+
+
+def source_table(manifest: Manifest, source: str, table: str) -> dict[str, Any]:
+    """Find a source's table: its description, columns, freshness limits.
+
+    Args:
+        manifest: dbt's.
+        source: the source's name.
+        table: the table's name.
+
+    Raises:
+        DbtProjectError: the dbt project declares no such table.
+    """
+    node: dict[str, Any] | None = manifest["sources"].get(f"source.{_project(manifest)}.{source}.{table}")
+    if node is None:
+        raise DbtProjectError(f"the dbt project declares no source table {source}.{table}: add it to the source's yml")
+    return node
+
+
+def owner(manifest: Manifest, group: str) -> dict[str, str]:
+    """Say whom to ask about a group of tables: name and e-mail, as models/groups.yml has them.
+
+    Args:
+        manifest: dbt's.
+        group: the group's name.
+
+    Raises:
+        DbtProjectError: the dbt project declares no such group.
+    """
+    node = manifest["groups"].get(f"group.{_project(manifest)}.{group}")
+    if node is None:
+        raise DbtProjectError(f"the dbt project declares no group {group}: add it to models/groups.yml")
+    return {"name": node["owner"]["name"], "email": node["owner"]["email"]}
+
+
+def _project(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["project_name"])
+
+
+def _is_fresh(manifest: Path) -> bool:
+    try:
+        json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        # Not there, or cut off: dbt was killed while it wrote it.
+        return False
+    written = manifest.stat().st_mtime
+    folders = ("models", "macros", "seeds", "tests")
+    files = [path for folder in folders for path in [DBT_DIR / folder, *(DBT_DIR / folder).rglob("*")]]
+    files += DBT_DIR.glob("*.yml")
+    return all(path.stat().st_mtime <= written for path in files)
