@@ -145,10 +145,10 @@ def test_two_runs_at_once_both_succeed_and_publish_what_one_publishes(shop: Proj
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 MB; only root can make one."""
+    """A disk of 128 MB; only root can make one."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(disk)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", str(disk)], capture_output=True).returncode:
         pytest.skip("cannot mount a small disk here")
     yield disk
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
