@@ -34,12 +34,12 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Opportunity:
-    """A category as one of the three likeliest of customers.
+    """A category, for the customers who have it among the first three of their lists.
 
     Attributes:
         category: its name.
         horizon_days: the days that the likelihood is for.
-        customers: of how many customers it is one of the three likeliest.
+        customers: how many customers have it among the first three of their lists.
         adopters: how many of them are expected to begin to buy in it within the horizon.
         expected_value: what they are expected to spend in it, in the shop's currency.
         owned_category: the category that is most often the first reason; None where there is none.

@@ -110,7 +110,8 @@ class Recorder:
                 self._write(run, [], earlier, earlier.run_number if earlier else next(unused), connection)
                 history.load(connection, self.paths, self.columns)
         for lost_run in known.runs:
-            if lost_run.outcome == UNDER_WAY and self.log.run(lost_run.run_id) is None:
+            # Those that ended are written above, and reading a log takes a while.
+            if lost_run.outcome == UNDER_WAY and lost_run.run_id not in late and self.log.run(lost_run.run_id) is None:
                 self._give_up(lost_run)
         current = self.log.run(run_id)
         assert current is not None, "a run's own log is there while it runs"
