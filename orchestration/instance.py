@@ -1,8 +1,12 @@
 """The Dagster instance of this project: where it lives, and clearing up after runs that were killed."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+import sqlalchemy
 
 from warehouse.paths import Paths
 from warehouse.settings import export_dagster_home
@@ -47,7 +51,39 @@ def open_instance(paths: Paths) -> dg.DagsterInstance:
     """
     home(paths)
     export_dagster_home(paths)
-    return dg.DagsterInstance.get()
+    instance = dg.DagsterInstance.get()
+    _keep_connections_open(instance.event_log_storage)
+    return instance
+
+
+def _keep_connections_open(event_log: Any) -> None:
+    """Write all events of a run over the same SQLite connections.
+
+    Dagster opens a new engine and a new connection for each statement, 4,000 in a run, and so compiles each statement
+    again. Without that, a run takes 5 s of processor time less (14.0 s to 8.5 s without dbt's own; 2026-11-21).
+
+    Args:
+        event_log: the instance's event log; one that is not SQLite's is left as it is.
+    """
+    if not hasattr(event_log, "conn_string_for_shard"):
+        return
+    open_once = event_log._connect
+    engines: dict[str, sqlalchemy.Engine] = {}
+
+    @contextlib.contextmanager
+    def connect(shard: str) -> Iterator[sqlalchemy.Connection]:
+        if shard not in engines:
+            # Dagster's own connection creates the tables of a new file.
+            with open_once(shard):
+                pass
+            # As long as Dagster waits for another process that is writing.
+            engines[shard] = sqlalchemy.create_engine(
+                event_log.conn_string_for_shard(shard), connect_args={"timeout": 30}
+            )
+        with event_log._db_lock, engines[shard].begin() as connection:
+            yield connection
+
+    event_log._connect = connect
 
 
 def close_dead_runs(instance: dg.DagsterInstance) -> int:

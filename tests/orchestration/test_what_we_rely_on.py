@@ -1,10 +1,16 @@
 """Behaviour of Dagster and dagster-dbt that this project leans on: an upgrade that changes it fails here."""
 
+import sqlite3
 from importlib.metadata import version
+from pathlib import Path
 
+import dagster as dg
+import sqlalchemy
 from dagster_dbt import DbtCliResource
 
+from orchestration.instance import open_instance
 from orchestration.resources import QuickDbtCli, dbt_cli
+from tests import here
 
 
 def test_what_quick_dbt_overrides_is_still_there() -> None:
@@ -15,3 +21,28 @@ def test_what_quick_dbt_overrides_is_still_there() -> None:
 
 def test_dbt_is_started_with_the_version_that_is_installed() -> None:
     assert str(dbt_cli()._cli_version) == version("dbt-core")
+
+
+def test_the_event_log_writes_a_run_over_connections_that_stay_open(data: Path) -> None:
+    @dg.op
+    def count_to_thirty(context: dg.OpExecutionContext) -> None:
+        for number in range(30):
+            context.log.info(str(number))
+
+    @dg.job
+    def night() -> None:
+        count_to_thirty()
+
+    opened: list[str] = []
+
+    def note(connection: sqlite3.Connection, _: object) -> None:
+        opened.append(Path(connection.execute("pragma database_list").fetchone()[2]).stem)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "connect", note)
+    with open_instance(here.paths()) as instance:
+        run = night.execute_in_process(instance=instance)
+        events = len(instance.all_logs(run.run_id))
+    sqlalchemy.event.remove(sqlalchemy.Engine, "connect", note)
+    assert events > 30
+    # Those by which Dagster makes the file, and the one that stays open.
+    assert 2 <= opened.count(run.run_id) < 10
