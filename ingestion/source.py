@@ -71,7 +71,7 @@ class Source(Protocol):
     """Where a shop's rows come from.
 
     Attributes:
-        name: the source's name everywhere (docs/decisions.md, "One naming contract").
+        name: the source's name everywhere (docs/decisions.md, D5).
         tables: its raw tables.
     """
 

@@ -1,1 +1,1 @@
-"""One module per source; the module's name is the source's name everywhere (docs/decisions.md)."""
+"""One module per source; the module's name is the source's name everywhere (docs/decisions.md, D5)."""
