@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from quality.data_tests import describe
 from quality.objectives import Objectives
 from warehouse.dbt_project import Manifest, project_settings, published_models, source_table
 
@@ -349,11 +350,12 @@ class _Rules:
             for objective in metadata.objectives.objectives
             for test in objective.measured_by
         }
-        self.key: list[str] = list(node["primary_key"] or [])
-        combinations = [test for test in self.tests if self._kind(test) == "unique_combination"]
-        if not self.key and combinations:
-            # Where no column alone is the key, the first combination that is unique.
-            self.key = list(self._arguments(combinations[0])["columns"])
+        # Where no column alone is the key, the first combination that is unique. dbt's own guess (primary_key) puts all
+        # columns of all combinations together.
+        combinations = [test for test in self.tests if self._kind(test) == "unique_combination_of_columns"]
+        keys = [[column] for column in node["columns"] if self.has("unique", column) and self.has("not_null", column)]
+        keys += [list(self._arguments(test)["combination_of_columns"]) for test in combinations]
+        self.key: list[str] = keys[0] if keys else []
 
     def has(self, kind: str, column: str) -> bool:
         return any(self._kind(test) == kind and self._always(test) for test in self._on(column))
@@ -363,8 +365,8 @@ class _Rules:
         return list(self._arguments(tests[0])["values"]) if tests else []
 
     def bounds(self, column: str) -> Document:
-        tests = [test for test in self._on(column) if self._kind(test) == "in_range" and self._always(test)]
-        limits = self._arguments(tests[0]) if tests else {}
+        tests = [test for test in self._on(column) if self._kind(test) == "accepted_range" and self._always(test)]
+        limits = next((one for one in map(self._arguments, tests) if one.get("inclusive", True)), {})
         return {
             word: limits[limit]
             for word, limit in (("minimum", "min_value"), ("maximum", "max_value"))
@@ -394,21 +396,19 @@ class _Rules:
         }
         if not self._always(test):
             named["severity"] = "warning" if test["config"]["severity"].lower() == "warn" else "error"
-        if kind == "not_empty":
-            yield {**named, "type": "library", "metric": "rowCount", "mustBeGreaterThan": 0}
-        elif kind == "unique_combination":
-            if arguments["columns"] != self.key:
-                properties = {"properties": arguments["columns"]}
+        if kind == "unique_combination_of_columns":
+            if arguments["combination_of_columns"] != self.key:
+                properties = {"properties": arguments["combination_of_columns"]}
                 yield {**named, "type": "library", "metric": "duplicateValues", "arguments": properties, "mustBe": 0}
         elif query := self._query(test, column):
-            yield {**named, "type": "sql", "description": self._words(test, column), "query": query, "mustBe": 0}
-        elif not (self._always(test) and kind in ("not_null", "unique", "accepted_values", "in_range")) and not (
+            yield {**named, "type": "sql", "description": describe(test), "query": query, "mustBe": 0}
+        elif not (self._always(test) and kind in ("not_null", "unique", "accepted_values", "accepted_range")) and not (
             kind == "relationships" and column and self.references(column)
         ):
             yield {
                 **named,
                 "type": "text",
-                "description": f"{self._words(test, column)}; tested before each publication",
+                "description": f"{describe(test)} Tested before each publication.",
             }
 
     def _query(self, test: Node, column: str | None) -> str | None:
@@ -418,7 +418,7 @@ class _Rules:
         where = f"({rows}) and " if rows else ""
         count = f"select count(*) from {self.table}"
         target = self._target(test)
-        if kind == "is_true":
+        if kind == "expression_is_true":
             return f"{count} where {where}not coalesce({arguments['expression']}, false)"
         if kind == "relationships" and target and target["schema"] != self.node["schema"]:
             other = f"{target['schema']}.{target['alias']}"
@@ -427,19 +427,24 @@ class _Rules:
             other = f"{target['schema']}.{target['alias']}"
             return (
                 f"select count(*) from (select source_name, sum({column}) as total from {self.table} group by all) "
-                f"as here full join (select source_name, sum({arguments['field']}) as total from {other} group by all) "
-                "as there using (source_name) where coalesce(here.total, 0) <> coalesce(there.total, 0)"
+                f"as this_table full join (select source_name, sum({arguments['field']}) as total from {other} "
+                "group by all) as other_table using (source_name) "
+                "where coalesce(this_table.total, 0) <> coalesce(other_table.total, 0)"
             )
-        if self._always(test):
+        if kind == "at_least_one":
+            values = f"select count({column}) as value_count from {self.table}"
+            return f"select count(*) from ({values}) where value_count = 0"
+        if self._always(test) and arguments.get("inclusive", True):
             return None
         if kind == "not_null":
             return f"{count} where {where}{column} is null"
         if kind == "accepted_values":
             values = ", ".join("'" + str(value).replace("'", "''") + "'" for value in arguments["values"])
             return f"{count} where {where}{column} not in ({values})"
-        if kind == "in_range":
+        if kind == "accepted_range":
+            or_equal = "" if arguments.get("inclusive", True) else "="
             limits = [
-                f"{column} {sign} {arguments[limit]}"
+                f"{column} {sign}{or_equal} {arguments[limit]}"
                 for sign, limit in (("<", "min_value"), (">", "max_value"))
                 if arguments.get(limit) is not None
             ]
@@ -453,14 +458,6 @@ class _Rules:
         """The other published table that a test compares with."""
         others = [unique_id for unique_id in test["depends_on"]["nodes"] if unique_id != self.node["unique_id"]]
         return self.published.get(others[0]) if len(others) == 1 else None
-
-    def _words(self, test: Node, column: str | None) -> str:
-        """What the test says: its own description or name, for a column what is demanded of it."""
-        if test.get("description") or not column:
-            return _one_line(test.get("description") or test["name"].replace("_", " "))
-        arguments = {key: value for key, value in self._arguments(test).items() if key not in ("column_name", "model")}
-        said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in sorted(arguments.items()))
-        return f"{column}: {_one_line(self._kind(test).replace('_', ' '))} ({said})"
 
     @staticmethod
     def _kind(test: Node) -> str:

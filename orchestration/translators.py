@@ -8,6 +8,7 @@ import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings
 
 from orchestration.project import Project
+from quality import data_tests
 
 # The nightly run starts at 02:00; the result of the night before is a day old then, and a run takes its time.
 EVERY_NIGHT = dg.FreshnessPolicy.time_window(warn_window=dt.timedelta(hours=26), fail_window=dt.timedelta(hours=36))
@@ -39,3 +40,10 @@ class LayerTranslator(DagsterDbtTranslator):
         spec = super().get_asset_spec(manifest, unique_id, project)
         is_mart = "marts" in self.get_resource_props(manifest, unique_id)["fqn"]
         return spec.replace_attributes(freshness_policy=EVERY_NIGHT) if is_mart else spec
+
+    def get_asset_check_spec(
+        self, asset_spec: dg.AssetSpec, manifest: Mapping[str, Any], unique_id: str, project: Any
+    ) -> dg.AssetCheckSpec | None:
+        """Describe a data test as a check; dagster-dbt's own description is that of the test's `meta`."""
+        spec = super().get_asset_check_spec(asset_spec, manifest, unique_id, project)
+        return spec and spec._replace(description=data_tests.describe(self.get_resource_props(manifest, unique_id)))

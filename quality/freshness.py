@@ -83,13 +83,13 @@ def judge_age(newest: dt.datetime | None, now: dt.datetime, limit: AgeLimit) -> 
         limit: how old it may be.
     """
     if newest is None:
-        return Age(None, False, True, f"There is no {limit.event} at all.")
+        return Age(None, False, True, f"There is no {limit.event} yet.")
     age = now - newest
     return Age(
         newest,
         age <= limit.warn_after,
         age > limit.error_after,
-        f"The newest {limit.event} is of {newest:%Y-%m-%d %H:%M} (UTC), {hours(age)} ago; "
+        f"The newest {limit.event} was at {newest:%Y-%m-%d %H:%M} (UTC), {hours(age)} ago; "
         f"a warning after {hours(limit.warn_after)}, an error after {hours(limit.error_after)}.",
     )
 

@@ -24,9 +24,7 @@ DATASET = f"raw_{SOURCE}"
 # The table of the runs themselves; the others hold the parts of a run, by run_id.
 RUNS = "runs"
 
-WAY_OUT = (
-    "It holds the record of a run: put back what it was, or move it out of the folder to go on without what it says."
-)
+WAY_OUT = "It holds the record of a run: restore the file, or move it out of the folder to go on without that record."
 
 # Table to column to type, as the dbt project declares them.
 Columns = Mapping[str, Mapping[str, str]]
@@ -83,7 +81,7 @@ def columns(manifest: Manifest) -> dict[str, dict[str, str]]:
 
 
 def write(paths: Paths, run: Mapping[str, Any], parts: Mapping[str, list[dict[str, Any]]]) -> Path:
-    """Write a run's file in one step; one that was there for the run is replaced. Only for who writes the warehouse.
+    """Write a run's file in one step; an earlier file of the run is replaced. Only the warehouse writer calls it.
 
     Args:
         paths: where data lives.
@@ -122,7 +120,7 @@ def load(connection: duckdb.DuckDBPyConnection, paths: Paths, columns: Columns) 
         connection: the open warehouse.
         paths: where data lives.
         columns: table to column to type. A file of an older version may lack some: they are null then; what a newer
-            version added is passed over.
+            version added is ignored.
     """
     files = sorted(path for path in paths.run_history.glob("*.json") if path.is_file())
     unreadable = _read_files(connection, files, columns)
@@ -155,7 +153,7 @@ def _read_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], co
     parts = {"run": _struct(columns[RUNS])}
     for table, types in columns.items():
         if table != RUNS:
-            # Whose part it is, is said once in a file.
+            # A file names its run once, not in each part.
             parts[table] = _struct({name: kind for name, kind in types.items() if name != "run_id"}) + "[]"
     connection.execute(f"create or replace temp table run_files ({_declared({**parts, 'filename': 'VARCHAR'})})")
     kinds = ", ".join(f"{name}: '{kind}'" for name, kind in parts.items())
@@ -197,9 +195,9 @@ def _one_run_a_file(
     for filename, run_id, run_number, outcome, started in rows:
         first = next((seen[key] for key in (filename, run_id, run_number) if key in seen), None)
         if None in (run_id, run_number, outcome, started):
-            doubtful[Path(filename)] = "names no run"
+            doubtful[Path(filename)] = "does not name a run"
         elif first:
-            doubtful[Path(filename)] = f"holds the same run as {first}, or several"
+            doubtful[Path(filename)] = f"holds the same run as {first}, or more than one run"
         else:
             runs.append(KnownRun(run_id, run_number, outcome))
             seen |= dict.fromkeys((filename, run_id, run_number), filename)

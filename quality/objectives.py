@@ -13,7 +13,7 @@ Share = Annotated[float, Field(ge=0, le=100)]
 
 
 class ObjectivesError(Exception):
-    """The file of objectives does not make sense; the message names the place and what is wrong."""
+    """The file of objectives is not valid; the message says where and why."""
 
 
 class Objective(BaseModel):
@@ -85,7 +85,7 @@ def read(file: Path | None = None) -> Objectives:
         file: the YAML file, such as `Settings.objectives`; None: objectives.yml in this folder.
 
     Raises:
-        ObjectivesError: the file is not there or does not make sense.
+        ObjectivesError: the file is missing or not valid.
     """
     file = file or FILE
     try:
@@ -93,7 +93,7 @@ def read(file: Path | None = None) -> Objectives:
     except OSError as error:
         raise ObjectivesError(f"{file} cannot be read: {error.strerror}. NEXT_AISLE_OBJECTIVES may name it.") from error
     except (yaml.YAMLError, UnicodeError) as error:
-        raise ObjectivesError(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+        raise ObjectivesError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"]]

@@ -1,4 +1,4 @@
-"""How a run compares with those before it: what quality.slo_status says of objectives that need the history."""
+"""How a run compares with earlier runs: what quality.slo_status says about objectives that need the history."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from quality.objectives import Objective
 from quality.verdict import MET, NOT_MEASURED
 from quality.words import per_cent
 
-# Made by the model check_results from how a run compares with others; they only warn.
+# The model check_results makes these checks, from how a run compares with earlier ones; they only warn.
 COMPARISONS = ("delivery_is_not_far_smaller_than_usual", "step_takes_not_far_longer_than_usual")
 
 
@@ -67,8 +67,13 @@ def _in_words(
 ) -> str:
     if in_run is None or attained is None or budget_left is None:
         return "Not measured in this run."
-    said = (
-        f"{status}: {per_cent(in_run)} in this run, {per_cent(attained)} in the window, {target:g} % promised; "
-        f"{100 * budget_left:.0f} % of the error budget left; {trend}"
+    budget = (
+        f"{100 * budget_left:.0f} % of the error budget left"
+        if budget_left >= 0
+        else f"error budget exceeded by {-100 * budget_left:.0f} %"
     )
-    return f"{said}. {findings}" if findings else said
+    summary = (
+        f"{status}: {per_cent(in_run)} in this run, {per_cent(attained)} in the window, {target:g} % promised; "
+        f"{budget}; {trend}"
+    )
+    return f"{summary}. {findings}" if findings else summary

@@ -44,8 +44,8 @@ class Standing:
         """The standing in one line."""
         if self.lowest_in_run is None:
             return "Not measured in this run."
-        said = f"{self.status}: {per_cent(self.lowest_in_run)} in this run, {self.objective.target:g} % promised"
-        return ". ".join([said, "; ".join(self.findings)]) if self.findings else said
+        summary = f"{self.status}: {per_cent(self.lowest_in_run)} in this run, {self.objective.target:g} % promised"
+        return ". ".join([summary, "; ".join(self.findings)]) if self.findings else summary
 
 
 def judge(checks: Sequence[Check], objectives: Objectives) -> list[Standing]:
@@ -69,7 +69,7 @@ def _stand(objective: Objective, checks: Sequence[Check]) -> Standing:
     shares = [_counted(check, objective.unit) for check in checks]
     failed, counted = sum(share[0] for share in shares), sum(share[1] for share in shares)
     attained = _attained(failed, counted) if counted else None
-    # One shop must not hide behind a larger one, nor a table: a run is as good as the worst of its checks.
+    # A run is as good as the worst of its checks, so that a small shop or table cannot hide behind a larger one.
     worst = [_attained(*share) for share in shares if share[1]]
     lowest = min(worst) if worst and objective.unit == "rows" else attained
     statuses = {check.status for check in checks}
@@ -90,7 +90,7 @@ def _counted(check: Check, unit: str) -> tuple[int, int]:
     if unit == "checks":
         return int(check.status != "pass"), 1
     failed = check.rows_failed or 0 if check.status == "pass" else max(check.rows_failed or 1, 1)
-    # An empty table that must have rows fails by more than it has.
+    # An empty table that must not be empty has more failures than rows.
     return failed, max(1 if check.rows_read is None else check.rows_read, failed)
 
 

@@ -162,7 +162,7 @@ def _write(here: Shop, cutoffs: list[dt.date] | None, path: Path, say: Console) 
 
 
 def _last(here: Shop) -> dt.date | str:
-    return here.usual_cutoffs[0] if here.usual_cutoffs else "2017-12-03"
+    return here.default_cutoffs[0] if here.default_cutoffs else "2017-12-03"
 
 
 def _judge(here: Shop, chosen: argparse.Namespace, say: Console) -> int:
@@ -174,7 +174,7 @@ def _judge(here: Shop, chosen: argparse.Namespace, say: Console) -> int:
         raise ShopError(f"--predictions-in: files of different names are needed, not those of methods: {names}")
     methods = chosen.methods or (QUICK if files else METHODS)
     methods = [name for name in methods if not (chosen.no_ours and name == OUR_NAME)]
-    dates = chosen.cutoff or sorted({day for file in files for day in file.cutoffs}) or list(here.usual_cutoffs)
+    dates = chosen.cutoff or sorted({day for file in files for day in file.cutoffs}) or list(here.default_cutoffs)
     for cutoff in dates or [here.newest_day]:
         here.check_cutoff(cutoff)
     everything = windows.purchases(here)

@@ -68,7 +68,7 @@ class Shop:
         newest_day: the newest day in `lines`.
         horizon_days: labels are purchases in so many days after a cutoff.
         active_days: active customers bought in so many days up to a cutoff.
-        usual_cutoffs: those to judge at when none was named, newest first.
+        default_cutoffs: those to judge at when none was named, newest first.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Shop:
     newest_day: dt.date
     horizon_days: int
     active_days: int
-    usual_cutoffs: tuple[dt.date, ...]
+    default_cutoffs: tuple[dt.date, ...]
 
     def check_cutoff(self, cutoff: dt.date) -> None:
         """Make sure that there is something to learn from before a cutoff and that all labels after it are known.
@@ -270,11 +270,11 @@ def _shop(
     )
     connection.execute("drop table bought")
     newest = _one(connection, "select cast(max(purchased_at) as date) from lines")[0]
-    usual = cutoffs or usual_cutoffs(first, newest, horizon_days)
-    return Shop(name, level, connection, first, newest, horizon_days, active_days, usual)
+    chosen = cutoffs or default_cutoffs(first, newest, horizon_days)
+    return Shop(name, level, connection, first, newest, horizon_days, active_days, chosen)
 
 
-def usual_cutoffs(first: dt.date, newest: dt.date, horizon_days: int) -> tuple[dt.date, ...]:
+def default_cutoffs(first: dt.date, newest: dt.date, horizon_days: int) -> tuple[dt.date, ...]:
     """Choose where to judge a shop: every 28 days back from the newest day whose labels are complete.
 
     Args:

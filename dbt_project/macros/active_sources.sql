@@ -1,4 +1,4 @@
-{#- The raw tables that every source has, each of which ends in a staging shape of the same name. -#}
+{#- The raw tables that every source has; each becomes a staging model of the same shape. -#}
 {% macro raw_tables() -%}
   {{ return(['customers', 'products', 'purchases']) }}
 {%- endmacro %}
@@ -18,7 +18,7 @@
   {%- endfor %}
 {%- endmacro %}
 
-{#- The rows of one staging shape from all active sources, one below the other. -#}
+{#- The rows of one staging shape from all active sources. -#}
 {% macro union_sources(shape) -%}
   {%- for name in var('sources') %}
   select * from {{ ref('stg_' ~ name ~ '__' ~ shape) }}

@@ -1,5 +1,5 @@
 {#- Creates the tables of the sources with `meta: {created_when_missing: true}` that are not there yet, empty, with the
-    columns and types that their yml declares: so dbt runs alone, before anything has written them. -#}
+    columns and types that their yml declares: so dbt can run alone, before anything has written them. -#}
 {% macro create_missing_sources() -%}
   {%- if execute %}
   {%- for node in graph.sources.values() if node.config.meta.get('created_when_missing') %}

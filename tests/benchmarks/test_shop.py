@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.score_quality import shop
-from benchmarks.score_quality.shop import ShopError, usual_cutoffs
+from benchmarks.score_quality.shop import ShopError, default_cutoffs
 from tests.benchmarks.conftest import START, Files, day
 
 
@@ -44,17 +44,17 @@ def test_a_sample_shop_that_is_installed_has_the_protocols_pairs() -> None:
     except ShopError as error:
         pytest.skip(str(error))
     assert len(shop.candidates(sample, dt.date(2017, 12, 3))) == 485_232
-    assert sample.usual_cutoffs[0] == dt.date(2017, 12, 3)
-    assert sample.usual_cutoffs[-1] == dt.date(2017, 7, 16)
+    assert sample.default_cutoffs[0] == dt.date(2017, 12, 3)
+    assert sample.default_cutoffs[-1] == dt.date(2017, 7, 16)
 
 
 def test_cutoffs_leave_a_quarter_of_the_history_or_four_horizons_and_are_twelve_at_most() -> None:
-    year = usual_cutoffs(at(0), at(364), 28)
+    year = default_cutoffs(at(0), at(364), 28)
     assert year[0] == at(336)
     assert year[-1] == at(112)  # a quarter would be 91: the next one, 84, leaves less
-    assert len(usual_cutoffs(at(0), at(3650), 28)) == 12
-    assert usual_cutoffs(at(0), at(34), 28) == (at(6),)
-    assert usual_cutoffs(at(0), at(27), 28) == ()
+    assert len(default_cutoffs(at(0), at(3650), 28)) == 12
+    assert default_cutoffs(at(0), at(34), 28) == (at(6),)
+    assert default_cutoffs(at(0), at(27), 28) == ()
 
 
 @pytest.mark.parametrize("number", [-1, 63])

@@ -1,11 +1,14 @@
 """What holds for the dbt project as a whole."""
 
+import re
 from collections import defaultdict
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
-from warehouse.dbt_project import Manifest, prepare, read_manifest
+from warehouse.dbt_project import Manifest, prepare, project_settings, read_manifest
+from warehouse.paths import DBT_DIR
 from warehouse.settings import Settings
 
 # What is not published and still read by other groups, so that dbt cannot keep it private; staging models by their
@@ -45,12 +48,50 @@ def test_what_is_not_published_is_private_to_its_group_unless_others_read_it(mod
 def test_every_model_that_is_no_view_of_a_source_has_its_key_tested(
     manifest: Manifest, models: dict[str, dict[str, Any]]
 ) -> None:
+    kinds = ("unique", "unique_combination_of_columns")
     tested = {
         node["attached_node"]
         for node in manifest["nodes"].values()
-        if node["resource_type"] == "test" and node["test_metadata"]["name"] in ("unique", "unique_combination")
+        if node["resource_type"] == "test" and node["test_metadata"]["name"] in kinds
     }
     without = [node["name"] for name, node in models.items() if node["group"] != "staging" and name not in tested]
     # Rejected rows are there as they came, repetitions too. The other two hold the rows of int_score_sample, whose key
     # is tested, once for each date that learns from them; nothing looks a row up in them.
     assert sorted(without) == ["int_score_learning", "int_score_raw_scores", "rejected_rows"]
+
+
+def test_every_generic_test_of_the_project_and_each_of_its_arguments_is_documented(manifest: Manifest) -> None:
+    macros = [
+        macro
+        for macro in manifest["macros"].values()
+        if macro["package_name"] == "next_aisle" and macro["name"].startswith("test_")
+    ]
+    described = {
+        macro["name"]: [argument["name"] for argument in macro["arguments"] if argument["description"]]
+        for macro in macros
+        if macro["description"]
+    }
+    files = (DBT_DIR / "tests" / "generic").glob("*.sql")
+    signatures = [re.findall(r"{% test (\w+)\((.*)\) %}", file.read_text(encoding="utf-8")) for file in files]
+    declared = {f"test_{name}": re.findall(r"(?:^|, )(\w+)(?==|,|$)", arguments) for [(name, arguments)] in signatures}
+    assert len(declared) == 11
+    assert described == declared, "describe them in dbt_project/tests/generic/_generic_tests.yml"
+
+
+def test_a_deprecated_column_names_the_one_to_use_and_is_removed_in_time(models: dict[str, dict[str, Any]]) -> None:
+    version = Version(project_settings()["version"])
+    said = {
+        f"{node['name']}.{column['name']}": (column["description"], node)
+        for node in models.values()
+        for column in node["columns"].values()
+        if "deprecated" in column["description"].lower()
+    }
+    assert said.keys() == {
+        "category_affinity.significance",
+        *("load_metrics.usual_row_count", "load_metrics.fewest_row_count", "run_metrics.usual_seconds"),
+    }
+    for column, (description, node) in said.items():
+        named = re.fullmatch(r"Deprecated: use (\w+); it is removed in ([\d.]+)\.", description)
+        assert named, column
+        assert node["columns"][named[1]]["data_type"] == node["columns"][column.partition(".")[2]]["data_type"]
+        assert version < Version(named[2]), f"{column} is due to be removed"

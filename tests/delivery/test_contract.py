@@ -104,12 +104,14 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
         "name": "recency_and_purchases_go_together",
         "dimension": "accuracy",
         "type": "sql",
-        "description": "recency and purchases go together",
+        "description": "A customer has a recency exactly when they have bought.",
         "query": "select count(*) from core.dim_customers "
         "where not coalesce((basket_count = 0) = (recency_days is null), false)",
         "mustBe": 0,
     }
-    assert "rowCount" in [rule.get("metric") for rule in table(documents, "core", "fct_purchases")["quality"]]
+    not_empty = column(documents, "core", "fct_purchases", "purchase_line_key")["quality"]
+    assert [rule["name"] for rule in not_empty] == ["fct_purchases_is_not_empty"]
+    assert not_empty[0]["description"] == "There is at least one purchase line."
 
 
 def test_a_table_whose_key_has_several_columns_says_so(documents: dict[str, Document]) -> None:
@@ -146,7 +148,8 @@ def test_a_test_that_only_warns_and_for_some_rows_is_a_warning_for_those_rows(do
 
 def test_every_test_of_a_published_table_is_told(manifest: Manifest, documents: dict[str, Document]) -> None:
     # What its column cannot say as a property is a rule under the test's name.
-    in_the_schema = {"not_null", "unique", "accepted_values", "in_range", "relationships", "unique_combination"}
+    in_the_schema = {"not_null", "unique", "accepted_values", "accepted_range", "relationships"}
+    in_the_schema |= {"unique_combination_of_columns"}
     published = {node["unique_id"] for node in published_models(manifest)}
     tests = {
         node["name"]

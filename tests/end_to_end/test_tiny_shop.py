@@ -253,7 +253,7 @@ def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Project) -> No
     failed = shop.nightly()
     assert failed.returncode == 1
     assert "nothing was published" in failed.stdout
-    assert "core/fct_purchases: not_empty_fct_purchases" in failed.stdout
+    assert "core/fct_purchases: fct_purchases_is_not_empty" in failed.stdout
     assert "Readers still see the copy published on" in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
     assert everything(shop.data) == before

@@ -75,6 +75,15 @@ def test_every_asset_says_what_it_is_and_whom_to_ask(definitions: dg.Definitions
         assert node.kinds, node.key
 
 
+def test_every_check_says_what_it_checks_under_a_name_that_fits(definitions: dg.Definitions) -> None:
+    assets = definitions.resolve_asset_graph()
+    checks = {key: assets.get(key) for key in assets.asset_check_keys}
+    assert not [key.to_user_string() for key, check in checks.items() if not check.description], (
+        "give the dbt test a description, or its kind a sentence in quality/data_tests.py"
+    )
+    assert not [key.name for key in checks if len(key.name) > 60], "give the dbt test a shorter name: in its yml"
+
+
 def test_raw_tables_and_marts_have_a_freshness_policy(definitions: dg.Definitions) -> None:
     assets = definitions.resolve_asset_graph()
     due = {node.key.path[0] for node in assets.asset_nodes if node.freshness_policy}

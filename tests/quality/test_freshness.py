@@ -31,10 +31,10 @@ def test_the_newest_event_is_judged_by_its_age(newest: dt.datetime | None, is_re
 def test_the_age_is_said_with_its_limits() -> None:
     said = judge_age(dt.datetime(2026, 11, 18, 20, 0), NOW, LIMIT).description
     assert said == (
-        "The newest purchase is of 2026-11-18 20:00 (UTC), 30 hours ago; "
+        "The newest purchase was at 2026-11-18 20:00 (UTC), 30 hours ago; "
         "a warning after 30 hours, an error after 48 hours."
     )
-    assert judge_age(None, NOW, LIMIT).description == "There is no purchase at all."
+    assert judge_age(None, NOW, LIMIT).description == "There is no purchase yet."
 
 
 def test_limits_and_query_are_those_of_dbt_and_the_clock_is_utc(data: Path) -> None:

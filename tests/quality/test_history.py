@@ -90,9 +90,9 @@ def test_a_file_of_another_version_is_read_as_far_as_it_goes(data: Path, loaded:
     [
         ("", "is empty"),
         ("[]", "is empty"),
-        ("{}", "names no run"),
-        ("null", "names no run"),
-        ('{"run": {"run_id": "b", "run_number": 2, "outcome": "success"}}', "names no run"),
+        ("{}", "does not name a run"),
+        ("null", "does not name a run"),
+        ('{"run": {"run_id": "b", "run_number": 2, "outcome": "success"}}', "does not name a run"),
         ('{"run": {"run_id"', "Malformed JSON"),
         ('{"run": {"run_id": "b", "run_number": "two"}}', "JSON transform error"),
     ],

@@ -31,7 +31,7 @@ def written(folder: Path, *changes: dict[str, object]) -> Path:
 
 
 def test_the_objective_of_a_check_is_found_by_its_own_name_before_that_of_its_kind(tmp_path: Path) -> None:
-    file = written(tmp_path, {}, {"name": "special", "measured_by": ["unique_special", "is_true"]})
+    file = written(tmp_path, {}, {"name": "special", "measured_by": ["unique_special", "expression_is_true"]})
     read = objectives.read(file)
     assert read.window_days == 28
     found = {
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_yaml_or_not_there_is_named(tmp_path: Path, monkeypatc
     with pytest.raises(ObjectivesError, match=r"own\.yml cannot be read"):
         objectives.read(Settings().objectives)
     file.write_text("objectives: [")
-    with pytest.raises(ObjectivesError, match=r"own\.yml is no YAML"):
+    with pytest.raises(ObjectivesError, match=r"own\.yml is not valid YAML"):
         objectives.read(Settings().objectives)
 
 

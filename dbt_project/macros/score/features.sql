@@ -1,13 +1,13 @@
-{#- What the score knows of a customer c and a category k they never bought, and p, the pair; all as of one date.
-    Regressions start from the category's adoption rate; that it is a feature as well lets them trust it less where it
-    rests on few adoptions. -#}
+{#- What the score knows about a customer c, a category k that they never bought, and their pair p; all as of one date.
+    The regressions start from the category's adoption rate; it is a feature as well, so that they can rely on it less
+    where it comes from few adoptions. -#}
 {% macro score_features() -%}
   {{ return({
     'adoption_log_odds': log_odds('k.adoption_rate'),
-    'surplus': compressed_surplus(),
+    'residual_co_ownership': compressed_residual_co_ownership(),
     'expected': expected_ownership(),
-    'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + ' ~ least_expected_ownership() ~ ')',
-    'surplus_by_expected': compressed_surplus() ~ ' * ' ~ expected_ownership(),
+    'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + ' ~ minimum_expected_ownership() ~ ')',
+    'residual_by_expected': compressed_residual_co_ownership() ~ ' * ' ~ expected_ownership(),
     'recent_popularity': 'k.recent_popularity',
     'popularity': 'k.popularity',
     'pace': 'ln(1 + c.adopted_recent)',
@@ -19,14 +19,16 @@
   }) }}
 {%- endmacro %}
 
-{#- What the categories they own say about it; what they say very loudly counts little more. -#}
-{% macro compressed_surplus() -%}
-  {{ return('sign(p.surplus) * ln(1 + abs(p.surplus))') }}
+{#- Residual co-ownership of the category with what the customer owns, on a log scale on both sides of zero: large values
+    count only a little more. -#}
+{% macro compressed_residual_co_ownership() -%}
+  {{ return('sign(p.residual_co_ownership) * ln(1 + abs(p.residual_co_ownership))') }}
 {%- endmacro %}
 
-{#- How likely the customer were to own the category if only how much they own and how widely it is owned mattered. -#}
+{#- How likely the customer would be to own the category if only the number of categories they own and its share of all
+    ownership mattered. -#}
 {% macro expected_ownership() -%}
-  {{ return('least(coalesce(c.owned_count * k.share_of_ownership, 0), ' ~ greatest_expected_ownership() ~ ')') }}
+  {{ return('least(coalesce(c.owned_count * k.share_of_ownership, 0), ' ~ maximum_expected_ownership() ~ ')') }}
 {%- endmacro %}
 
 {#- From a likelihood to its log odds. -#}
@@ -34,7 +36,7 @@
   ln({{ likelihood }} / (1 - {{ likelihood }}))
 {%- endmacro %}
 
-{#- From log odds to a likelihood; beyond 30 it is 0 or 1 to thirteen digits, and exp() would overflow. -#}
+{#- From log odds to a likelihood; beyond 30 it is 0 or 1 to thirteen digits, and exp() could overflow. -#}
 {% macro likelihood(log_odds) -%}
   1 / (1 + exp(-least(30, greatest(-30, {{ log_odds }}))))
 {%- endmacro %}

@@ -1,5 +1,5 @@
 {#- One round of a weighted logistic regression by Newton's method, for each as-of date of each shop. A model with
-    materialized='regression' consists of this round and is run again and again; it reads the round before from its own
+    materialized='regression' is this round, run several times; it reads the previous round from its own
     table, `this`.
 
     rows: the relation to learn from, with source_name, step, adopted (0 or 1), weight, base (log odds that the
@@ -10,7 +10,7 @@
     Result: source_name, step, round_number, and the weights by their names.
 
     Each round solves H d = g, where g is the gradient of the log posterior and H its negative Hessian, and moves the
-    weights by d. A Gaussian prior holds each weight near zero where the data says little. Its precision is for columns
+    weights by d. A Gaussian prior shrinks each weight toward zero where there is little data. Its precision is for columns
     of variance one, and is multiplied by the column's own variance, so that the unit of a column does not matter. -#}
 {% macro newton_round(rows, intercept, start, columns={}) -%}
 {%- set weights = [intercept] + columns.keys() | list -%}
@@ -26,7 +26,7 @@ learning as (
 
 ),
 
-before as (
+previous as (
 
     {{ last_round(this, weights) }}
 
@@ -49,12 +49,12 @@ predicted as (
 
     select
         learning.*,
-        {{ likelihood('learning.base + ' ~ weighted_sum('before', intercept, 'learning', columns)) }} as prediction
+        {{ likelihood('learning.base + ' ~ weighted_sum('previous', intercept, 'learning', columns)) }} as prediction
     from learning
-    inner join before
+    inner join previous
         on
-            learning.source_name = before.source_name
-            and learning.step = before.step
+            learning.source_name = previous.source_name
+            and learning.step = previous.step
 
 ),
 
@@ -75,7 +75,7 @@ sums as (
         step,
         cast({{ score_intercept_precision() }} as double) as precision_{{ intercept }}
         {%- for weight, column in columns.items() %},
-        {{ score_weight_precision() }} * greatest({{ score_least_variance() }}, var_pop({{ column }})) as precision_{{ weight }}
+        {{ score_weight_precision() }} * greatest({{ score_minimum_variance() }}, var_pop({{ column }})) as precision_{{ weight }}
         {%- endfor %}
         {%- for weight in weights %},
         sum(residual{{ factors[weight] }}) as g_{{ weight }}
@@ -96,7 +96,7 @@ sums as (
 equations as (
 
     select
-        before.*,
+        previous.*,
         {%- set lines = [] %}
         {%- for weight in weights %}
           {%- set line = [] %}
@@ -115,10 +115,10 @@ equations as (
         {%- endfor %}
         {{ dbt.array_construct(lines) | trim }} as equations
     from sums
-    inner join before
+    inner join previous
         on
-            sums.source_name = before.source_name
-            and sums.step = before.step
+            sums.source_name = previous.source_name
+            and sums.step = previous.step
 
 ),
 
@@ -141,8 +141,8 @@ select
 from solved
 {%- endmacro %}
 
-{#- The weights as a regression's last round left them. Each column says whose it is, for a round reads its own table,
-    which nothing that analyses its SQL knows. -#}
+{#- The weights of a regression's last round. Every column is qualified, because a round reads its own table, whose columns
+    are not known to tools that analyse the SQL. -#}
 {% macro last_round(regression, weights) -%}
     select
         rounds.source_name,
@@ -176,13 +176,13 @@ from solved
 {%- endmacro %}
 
 {#- Solves n linear equations, a list of lists: each the coefficients and, at the end, the constant. Gauss-Jordan
-    elimination: for k = 1 to n, equation k is divided by its own coefficient k and then taken, so often as needed,
+    elimination: for k = 1 to n, equation k is divided by its own coefficient k, and multiples of it are then subtracted
     from the others. The matrix must be positive definite, as a Hessian with a prior is: then no pivoting is needed. -#}
 {% macro solution(equations, n) -%}
   {{ return(adapter.dispatch('solution', 'next_aisle')(equations, n)) }}
 {%- endmacro %}
 
-{#- list_reduce hands over the position in a list as k; the list itself, of the type that it must have, is not used. -#}
+{#- list_reduce passes the position in a list as k; the list itself only has to have the right type, its items are not used. -#}
 {% macro duckdb__solution(equations, n) -%}
 list_transform(
                 list_reduce(

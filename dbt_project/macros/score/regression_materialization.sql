@@ -1,6 +1,6 @@
 {#- Builds a table of the rounds of a regression. The model's SQL is one round (newton_round). It is run as often as
-    meta.rounds says, and what it returns is added to the table, which the next round reads. At first the table is empty, with
-    the columns that the model's yml lists. On an engine with transactions a run that is killed leaves the table as it was. -#}
+    meta.rounds says, and what it returns is added to the table, which the next round reads. The table starts empty, with
+    the columns in the model's yml. On an engine with transactions a killed run leaves the table as it was. -#}
 {% materialization regression, default %}
   {%- set existing = load_cached_relation(this) -%}
   {%- set rounds = this.incorporate(type='table') -%}
@@ -19,7 +19,7 @@
       insert into {{ rounds }} ({{ names }})
       select {{ names }} from (
         {{ sql }}
-      ) as one_round
+      ) as next_round
     {%- endcall %}
   {%- endfor %}
   {{ run_hooks(post_hooks, inside_transaction=True) }}

@@ -1,4 +1,4 @@
--- How likely each customer is not to come back within churn_days, learned from what customers did who were as overdue
+-- How likely each customer is not to come back within churn_days, learned from customers who were equally overdue
 -- churn_days ago.
 with
 
@@ -23,122 +23,121 @@ shops as (
 
 ),
 
--- Each customer is looked at twice: as they stood churn_days ago, where it is known what became of them, and as they
--- stand now.
-looks as (
+-- Each customer is looked at twice: as of churn_days ago, from when it is known whether they came back, and as of now.
+snapshots as (
 
     select
         source_name,
-        'then' as look,
+        'earlier' as snapshot,
         first_date,
-        cast({{ dbt.dateadd('day', -var('churn_days'), 'newest_date') }} as date) as look_date
+        cast({{ dbt.dateadd('day', -var('churn_days'), 'newest_date') }} as date) as snapshot_date
     from shops
 
     union all
 
     select
         source_name,
-        'now' as look,
+        'newest' as snapshot,
         first_date,
-        newest_date as look_date
+        newest_date as snapshot_date
     from shops
 
 ),
 
-paces as (
+gaps as (
 
     select
-        looks.source_name,
-        looks.look,
+        snapshots.source_name,
+        snapshots.snapshot,
         purchase_days.customer_key,
         count(*) - 1 as gap_count,
         {{ days_between('min(purchase_days.purchase_date)', 'max(purchase_days.purchase_date)') }} as span_days,
-        {{ days_between('max(purchase_days.purchase_date)', 'looks.look_date') }} as recency_days,
-        {{ days_between('looks.first_date', 'looks.look_date') }} as history_days
-    from looks
+        {{ days_between('max(purchase_days.purchase_date)', 'snapshots.snapshot_date') }} as recency_days,
+        {{ days_between('snapshots.first_date', 'snapshots.snapshot_date') }} as history_days
+    from snapshots
     inner join purchase_days
         on
-            looks.source_name = purchase_days.source_name
-            and looks.look_date >= purchase_days.purchase_date
+            snapshots.source_name = purchase_days.source_name
+            and snapshots.snapshot_date >= purchase_days.purchase_date
     group by
-        looks.source_name,
-        looks.look,
-        looks.look_date,
-        looks.first_date,
+        snapshots.source_name,
+        snapshots.snapshot,
+        snapshots.snapshot_date,
+        snapshots.first_date,
         purchase_days.customer_key
 
 ),
 
--- The shop's typical gap between two days of one customer. Rounded, as what follows: sums of fractions differ in their
--- last digits from build to build, and customers who tie must tie in all.
-typical as (
+-- The shop's typical gap between two days of one customer. Rounded, like what follows: sums of fractions differ in
+-- their last digits from build to build, and customers who tie must tie in each build.
+typical_gaps as (
 
     select
         source_name,
-        look,
+        snapshot,
         round(avg(cast(span_days as double) / gap_count), 6) as gap_days
-    from paces
+    from gaps
     where gap_count > 0
     group by
         source_name,
-        look
+        snapshot
 
 ),
 
--- How many of their own gaps the customer has let pass. Unknown where nobody ever came twice.
+-- How many of their own gaps have passed since the customer last came. Null in a shop where nobody ever came twice.
 overdue as (
 
     select
-        paces.source_name,
-        paces.look,
-        paces.customer_key,
-        paces.history_days,
+        gaps.source_name,
+        gaps.snapshot,
+        gaps.customer_key,
+        gaps.history_days,
         round(
-            paces.recency_days * (paces.gap_count + {{ churn_prior_gaps() }})
-            / (paces.span_days + {{ churn_prior_gaps() }} * typical.gap_days),
+            gaps.recency_days * (gaps.gap_count + {{ churn_prior_gaps() }})
+            / (gaps.span_days + {{ churn_prior_gaps() }} * typical_gaps.gap_days),
             9
         ) as overdue
-    from paces
-    left join typical
+    from gaps
+    left join typical_gaps
         on
-            paces.source_name = typical.source_name
-            and paces.look = typical.look
+            gaps.source_name = typical_gaps.source_name
+            and gaps.snapshot = typical_gaps.snapshot
 
 ),
 
 observed as (
 
     select
-        overdue_then.source_name,
-        overdue_then.overdue,
-        -- Whoever bought since has been seen later than that day.
-        case when paces_now.recency_days >= {{ var('churn_days') }} then 1 else 0 end as lapsed,
-        -- Equals stay together, so that a bin may hold more than its share.
+        earlier_overdue.source_name,
+        earlier_overdue.overdue,
+        -- A customer who bought since then has a more recent last purchase.
+        case when newest_gaps.recency_days >= {{ var('churn_days') }} then 1 else 0 end as lapsed,
+        -- Equal values stay together, so that a bin may hold more than its share.
         floor({{ churn_bins() }} * least(0.9999, percent_rank() over (
-            partition by overdue_then.source_name
-            order by overdue_then.overdue
+            partition by earlier_overdue.source_name
+            order by earlier_overdue.overdue
         ))) as raw_bin
-    from overdue as overdue_then
-    inner join paces as paces_now
+    from overdue as earlier_overdue
+    inner join gaps as newest_gaps
         on
-            overdue_then.customer_key = paces_now.customer_key
-            and paces_now.look = 'now'
+            earlier_overdue.customer_key = newest_gaps.customer_key
+            and newest_gaps.snapshot = 'newest'
     where
-        overdue_then.look = 'then'
-        and overdue_then.overdue is not null
-        and overdue_then.history_days >= {{ var('churn_days') }}
+        earlier_overdue.snapshot = 'earlier'
+        and earlier_overdue.overdue is not null
+        and earlier_overdue.history_days >= {{ var('churn_days') }}
 
 ),
 
--- The share of all who lapsed; one more who did and one who did not (Laplace) keep it from 0 and 1.
-bases as (
+-- The share of customers who lapsed; one more who did and one more who did not (Laplace) keep it from 0 and 1.
+base_rates as (
 
     select
         source_name,
         (cast(sum(lapsed) as double) + 1) / (count(*) + 2) as base_rate
     from observed
     group by source_name
-    having count(*) >= {{ churn_least_customers() }}
+    having count(*) >= {{ churn_minimum_customers() }}
 
 ),
 
@@ -152,19 +151,19 @@ bins as (
         ) as bin,
         min(observed.overdue) as overdue_from,
         count(*) + {{ churn_prior_customers() }} as weight,
-        sum(observed.lapsed) + {{ churn_prior_customers() }} * min(bases.base_rate) as lapsed
+        sum(observed.lapsed) + {{ churn_prior_customers() }} * min(base_rates.base_rate) as lapsed
     from observed
-    inner join bases
-        on observed.source_name = bases.source_name
+    inner join base_rates
+        on observed.source_name = base_rates.source_name
     group by
         observed.source_name,
         observed.raw_bin
 
 ),
 
--- Isotonic regression: of all curves that never fall, the one nearest to the bins' rates. At each bin it is the
--- highest, over the bins it may start from, of the lowest mean, over the bins it may run to.
-runs as (
+-- Isotonic regression: of all curves that never fall, the one closest to the bins' rates. Its value at a bin is the
+-- maximum, over the first bins of the ranges that contain it, of the minimum, over their last bins, of the mean rate.
+bin_ranges as (
 
     select
         first_bin.source_name,
@@ -187,22 +186,22 @@ runs as (
 
 ),
 
-lowest as (
+lowest_rates as (
 
     select
         bins.source_name,
         bins.bin,
-        runs.first_bin,
-        min(runs.lapse_rate) as lapse_rate
+        bin_ranges.first_bin,
+        min(bin_ranges.lapse_rate) as lapse_rate
     from bins
-    inner join runs
+    inner join bin_ranges
         on
-            bins.source_name = runs.source_name
-            and bins.bin between runs.first_bin and runs.last_bin
+            bins.source_name = bin_ranges.source_name
+            and bins.bin between bin_ranges.first_bin and bin_ranges.last_bin
     group by
         bins.source_name,
         bins.bin,
-        runs.first_bin
+        bin_ranges.first_bin
 
 ),
 
@@ -212,12 +211,12 @@ curve as (
         bins.source_name,
         bins.bin,
         bins.overdue_from,
-        max(lowest.lapse_rate) as lapse_rate
+        max(lowest_rates.lapse_rate) as lapse_rate
     from bins
-    inner join lowest
+    inner join lowest_rates
         on
-            bins.source_name = lowest.source_name
-            and bins.bin = lowest.bin
+            bins.source_name = lowest_rates.source_name
+            and bins.bin = lowest_rates.bin
     group by
         bins.source_name,
         bins.bin,
@@ -229,15 +228,15 @@ select
     overdue.source_name,
     overdue.customer_key,
     overdue.overdue,
-    -- The curve never falls, so the highest of the bins that the customer has reached is the last of them.
+    -- The curve never falls, so the highest rate among the bins that the customer has reached is that of the last.
     round(max(curve.lapse_rate), 9) as churn_probability
 from overdue
 left join curve
     on
         overdue.source_name = curve.source_name
-        -- Whoever is less overdue than anybody was then counts as the least overdue of them.
+        -- A customer who is less overdue than anybody was then counts as the least overdue.
         and (overdue.overdue >= curve.overdue_from or curve.bin = 1)
-where overdue.look = 'now'
+where overdue.snapshot = 'newest'
 group by
     overdue.source_name,
     overdue.customer_key,

@@ -30,7 +30,7 @@ ranked as (
 
 ),
 
-judged as (
+with_reasons as (
 
     select
         *,
@@ -43,4 +43,4 @@ judged as (
 
 )
 
-select * from judged
+select * from with_reasons

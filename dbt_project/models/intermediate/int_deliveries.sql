@@ -1,4 +1,4 @@
--- The newest delivery of a file counts: decided here and nowhere else. Loads are numbered in the order of time.
+-- The newest delivery of a file counts: this is decided here and nowhere else. Load numbers increase with time.
 with
 
 deliveries as (

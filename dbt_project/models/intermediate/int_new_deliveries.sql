@@ -1,6 +1,6 @@
 with
 
--- A table of which nothing is new has a row too.
+-- A table without new rows has a row too.
 raw_tables as (
 
     {{ active_raw_tables() }}
@@ -20,7 +20,7 @@ published_deliveries as (
 
 ),
 
--- A corrected file is a delivery of its own: what readers have of it was delivered earlier.
+-- A corrected file is a new delivery: readers have an earlier one.
 new_deliveries as (
 
     select deliveries.*

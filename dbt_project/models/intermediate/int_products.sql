@@ -32,7 +32,7 @@ ranked as (
 
 ),
 
-judged as (
+with_reasons as (
 
     select
         ranked.*,
@@ -50,4 +50,4 @@ judged as (
 
 )
 
-select * from judged
+select * from with_reasons

@@ -44,9 +44,9 @@ dated as (
 
 numbered as (
 
-    -- Two lines of one basket and product are the same line when everything about them is the same. Lines that differ
-    -- (the product was scanned twice, or taken back) are lines of their own: rank() gives equal lines the same number.
-    -- A line that came too early does not make the same line, sent again on its day, a duplicate.
+    -- Two lines of a basket and product are the same line when they are equal in everything. Lines that differ (the
+    -- product was scanned twice, or taken back) are separate lines: rank() gives only equal lines the same number.
+    -- A line that was sent too early does not make the same line, sent again on its day, a duplicate.
     -- Of equal lines the one that was delivered first counts, so that each build rejects the same ones.
     select
         *,
@@ -62,7 +62,7 @@ numbered as (
 
 ),
 
-judged as (
+with_reasons as (
 
     select
         *,
@@ -84,4 +84,4 @@ judged as (
 
 )
 
-select * from judged
+select * from with_reasons

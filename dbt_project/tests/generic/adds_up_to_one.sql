@@ -1,4 +1,4 @@
-{#- Shares of a whole: in each source the column's values add up to one. A source without any value passes. -#}
+{#- Shops in which the column's values do not add up to one. A shop without any value passes. -#}
 {% test adds_up_to_one(model, column_name) %}
 select
   source_name,

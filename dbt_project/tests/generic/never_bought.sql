@@ -1,4 +1,4 @@
-{#- No row is for a category that the customer has bought in. -#}
+{#- Rows for a category that the customer has bought in before. -#}
 {% test never_bought(model) %}
   select model.customer_key
   from {{ model }} as model

@@ -1,4 +1,4 @@
-{#- Within each value of `by` the ranks are 1, 2, 3 and so on: as many as the highest of them, beginning with one. -#}
+{#- Values of `by` whose ranks are not 1, 2, 3 and so on. -#}
 {% test ranks_without_gaps(model, by, rank) %}
   select {{ by }}
   from {{ model }}

@@ -1,4 +1,4 @@
-{#- Each reason is a category that the customer has bought in. -#}
+{#- Reasons that name a category the customer has never bought in. -#}
 {% test reasons_are_owned(model) %}
   with
 

@@ -1,25 +1,25 @@
-{#- An accounting identity: the column's total per source is that of another model's column, to the cent. -#}
+{#- Shops in which the column's total differs from that of another table's column. -#}
 {% test same_total(model, column_name, to, field) %}
 with
 
-here as (
+this_table as (
   select source_name, sum({{ column_name }}) as total
   from {{ model }}
   group by source_name
 ),
 
-there as (
+other_table as (
   select source_name, sum({{ field }}) as total
   from {{ to }}
   group by source_name
 )
 
 select
-  coalesce(here.source_name, there.source_name) as source_name,
-  here.total as total_here,
-  there.total as total_there
-from here
-full outer join there
-  on here.source_name = there.source_name
-where coalesce(here.total, 0) <> coalesce(there.total, 0)
+  coalesce(this_table.source_name, other_table.source_name) as source_name,
+  this_table.total,
+  other_table.total as other_total
+from this_table
+full outer join other_table
+  on this_table.source_name = other_table.source_name
+where coalesce(this_table.total, 0) <> coalesce(other_table.total, 0)
 {% endtest %}

@@ -1,22 +1,21 @@
-{#- A table of pairs that must hold each pair in both orders. Rows whose other order is missing, or in which one of the
-    columns differs from what the other order says. `swapped` maps a column to the one it changes places with. -#}
-{% test symmetric(model, one, other, columns=[], swapped={}) %}
+{#- A table of pairs that must hold each pair in both orders: rows whose other order is missing, or says something else. -#}
+{% test symmetric(model, key, other_key, same_columns=[], swapped_columns={}) %}
 select
-  here.{{ one }},
-  here.{{ other }}
-from {{ model }} as here
-left join {{ model }} as there
+  pairs.{{ key }},
+  pairs.{{ other_key }}
+from {{ model }} as pairs
+left join {{ model }} as swapped
   on
-    here.{{ one }} = there.{{ other }}
-    and here.{{ other }} = there.{{ one }}
+    pairs.{{ key }} = swapped.{{ other_key }}
+    and pairs.{{ other_key }} = swapped.{{ key }}
 where
-  there.{{ one }} is null
-  {%- for column in columns %}
-  or here.{{ column }} <> there.{{ column }}
-  or (here.{{ column }} is null) <> (there.{{ column }} is null)
+  swapped.{{ key }} is null
+  {%- for column in same_columns %}
+  or pairs.{{ column }} <> swapped.{{ column }}
+  or (pairs.{{ column }} is null) <> (swapped.{{ column }} is null)
   {%- endfor %}
-  {%- for column, its_other in swapped.items() %}
-  or here.{{ column }} <> there.{{ its_other }}
-  or (here.{{ column }} is null) <> (there.{{ its_other }} is null)
+  {%- for column, other_column in swapped_columns.items() %}
+  or pairs.{{ column }} <> swapped.{{ other_column }}
+  or (pairs.{{ column }} is null) <> (swapped.{{ other_column }} is null)
   {%- endfor %}
 {% endtest %}

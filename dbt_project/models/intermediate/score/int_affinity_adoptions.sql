@@ -59,7 +59,7 @@ active as (
 
 ),
 
--- What is sold once stays: the windows in which a category could be begun are its newest ones.
+-- A category that was sold once counts as sold from then on: it could be begun in its newest windows.
 sold as (
 
     select
@@ -74,7 +74,8 @@ sold as (
 
 ),
 
--- Who owns what, in how many windows as an active customer, and whether an active customer began it in a window.
+-- Which customer owns which category, in how many windows as an active customer, and whether they began it in a window
+-- as an active customer.
 owned as (
 
     select
@@ -84,7 +85,7 @@ owned as (
         sum(case when active.step <= adoptions.adopted_step then 1 else 0 end) as owned_windows,
         max(
             case when active.step > adoptions.adopted_step and active.step <= sold.window_count then 1 else 0 end
-        ) as began
+        ) as is_begun
     from adoptions
     left join sold
         on adoptions.category_number = sold.category_number
@@ -104,31 +105,35 @@ owners as (
     select
         category_number,
         count(*) as customer_count,
-        sum(began) as adopter_count
+        sum(is_begun) as adopter_count
     from owned
     group by category_number
 
 ),
 
--- Each pair once. Who owns both does so from the later of the two adoptions on: the windows in which both were owned
--- are those of the category that was owned in fewer, and only the later one can have been begun by an owner.
+-- Each pair once. A customer owns both from the later of the two adoptions on: the windows in which both were owned are
+-- those of the category that was owned in fewer, and only the later one can have been begun by an owner of the other.
 pairs as (
 
     select
-        one.category_number,
-        other.category_number as other_category_number,
+        category.category_number,
+        other_category.category_number as other_category_number,
         count(*) as both_customer_count,
-        sum(least(one.owned_windows, other.owned_windows)) as both_owned_windows,
-        sum(case when one.adopted_step > other.adopted_step then other.began else 0 end) as other_begun_by_owners,
-        sum(case when one.adopted_step < other.adopted_step then one.began else 0 end) as one_begun_by_owners
-    from owned as one
-    inner join owned as other
+        sum(least(category.owned_windows, other_category.owned_windows)) as both_owned_windows,
+        sum(
+            case when category.adopted_step > other_category.adopted_step then other_category.is_begun else 0 end
+        ) as other_begun_by_owners,
+        sum(
+            case when category.adopted_step < other_category.adopted_step then category.is_begun else 0 end
+        ) as category_begun_by_owners
+    from owned as category
+    inner join owned as other_category
         on
-            one.customer_number = other.customer_number
-            and one.category_number < other.category_number
+            category.customer_number = other_category.customer_number
+            and category.category_number < other_category.category_number
     group by
-        one.category_number,
-        other.category_number
+        category.category_number,
+        other_category.category_number
 
 ),
 
@@ -149,7 +154,7 @@ both_orders as (
         category_number as other_category_number,
         both_customer_count,
         both_owned_windows,
-        one_begun_by_owners as owner_adopter_count
+        category_begun_by_owners as owner_adopter_count
     from pairs
 
 ),
@@ -215,8 +220,8 @@ summed as (
 
 ),
 
--- What is known of a category alone: who owns it, who could have begun it and who did.
-facts as (
+-- What is known about a category alone: how many own it, how many could have begun it and how many did.
+category_counts as (
 
     select
         categories.source_name,
@@ -241,36 +246,37 @@ facts as (
 
 ),
 
-adopted as (
+counted as (
 
     select
-        one.source_name,
+        category.source_name,
         both_orders.category_number,
         both_orders.other_category_number,
-        one.customer_total,
-        one.customer_count,
-        other.customer_count as other_customer_count,
+        category.customer_total,
+        category.customer_count,
+        other_category.customer_count as other_customer_count,
         both_orders.both_customer_count,
         coalesce(summed.active_owner_count - both_orders.both_owned_windows, 0) as owner_candidate_count,
         both_orders.owner_adopter_count,
-        other.candidate_count,
-        other.adopter_count,
+        other_category.candidate_count,
+        other_category.adopter_count,
         case
-            when other.window_count > 0 then {{ drawn_share('other.adopter_count', 'other.candidate_count') }}
+            when other_category.window_count > 0
+                then {{ shrunk_share('other_category.adopter_count', 'other_category.candidate_count') }}
         end as adoption_rate
     from both_orders
-    inner join facts as one
-        on both_orders.category_number = one.category_number
-    inner join facts as other
-        on both_orders.other_category_number = other.category_number
+    inner join category_counts as category
+        on both_orders.category_number = category.category_number
+    inner join category_counts as other_category
+        on both_orders.other_category_number = other_category.category_number
     left join summed
         on
             both_orders.category_number = summed.category_number
-            and other.window_count = summed.window_count
+            and other_category.window_count = summed.window_count
 
 ),
 
-weighed as (
+weighted as (
 
     select
         *,
@@ -279,7 +285,7 @@ weighed as (
         greatest(
             {{ adoption_lift_prior_candidates() }}, {{ adoption_lift_prior_adopters() }} / adoption_rate
         ) as prior_weight
-    from adopted
+    from counted
 
 ),
 
@@ -291,12 +297,12 @@ shrunk as (
         owner_candidate_count + prior_weight as owner_candidates,
         nonowner_adopter_count + prior_weight * adoption_rate as nonowner_adopters,
         nonowner_candidate_count + prior_weight as nonowner_candidates
-    from weighed
+    from weighted
 
 ),
 
 -- The logarithm of a rate of x in n has a variance of about 1 / x - 1 / n; that of a ratio of two rates is their sum.
-compared as (
+with_lift as (
 
     select
         *,
@@ -327,4 +333,4 @@ select
     round(adoption_lift, 6) as adoption_lift,
     round(adoption_lift * exp(-adoption_margin), 6) as adoption_lift_low,
     round(adoption_lift * exp(adoption_margin), 6) as adoption_lift_high
-from compared
+from with_lift

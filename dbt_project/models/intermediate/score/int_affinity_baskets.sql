@@ -6,7 +6,7 @@ lines as (
 
 ),
 
--- Each pair once; both orders say the same of its baskets.
+-- Each pair once; its baskets are the same in both orders.
 pairs as (
 
     select
@@ -17,7 +17,7 @@ pairs as (
 
 ),
 
--- One basket has one customer and one day; should a source break that, it still counts once.
+-- A basket has one customer and one day; if a source breaks that, it still counts once.
 baskets as (
 
     select distinct
@@ -54,20 +54,20 @@ categories as (
 
 ),
 
-together as (
+basket_pairs as (
 
     select
-        one.category_number,
-        other.category_number as other_category_number,
+        category.category_number,
+        other_category.category_number as other_category_number,
         count(*) as both_basket_count
-    from baskets as one
-    inner join baskets as other
+    from baskets as category
+    inner join baskets as other_category
         on
-            one.basket_key = other.basket_key
-            and one.category_number < other.category_number
+            category.basket_key = other_category.basket_key
+            and category.category_number < other_category.category_number
     group by
-        one.category_number,
-        other.category_number
+        category.category_number,
+        other_category.category_number
 
 ),
 
@@ -75,36 +75,36 @@ together as (
 cells as (
 
     select
-        one.source_name,
+        category.source_name,
         pairs.category_number,
         pairs.other_category_number,
-        one.basket_total,
-        one.basket_count,
-        other.basket_count as other_basket_count,
-        cast(coalesce(together.both_basket_count, 0) as double) as both_count,
-        one.basket_count - coalesce(together.both_basket_count, 0) as one_count,
-        other.basket_count - coalesce(together.both_basket_count, 0) as other_count,
-        one.basket_total - one.basket_count - other.basket_count
-        + coalesce(together.both_basket_count, 0) as neither_count
+        category.basket_total,
+        category.basket_count,
+        other_category.basket_count as other_basket_count,
+        cast(coalesce(basket_pairs.both_basket_count, 0) as double) as both_count,
+        category.basket_count - coalesce(basket_pairs.both_basket_count, 0) as category_only_count,
+        other_category.basket_count - coalesce(basket_pairs.both_basket_count, 0) as other_only_count,
+        category.basket_total - category.basket_count - other_category.basket_count
+        + coalesce(basket_pairs.both_basket_count, 0) as neither_count
     from pairs
-    inner join categories as one
-        on pairs.category_number = one.category_number
-    inner join categories as other
-        on pairs.other_category_number = other.category_number
-    left join together
+    inner join categories as category
+        on pairs.category_number = category.category_number
+    inner join categories as other_category
+        on pairs.other_category_number = other_category.category_number
+    left join basket_pairs
         on
-            pairs.category_number = together.category_number
-            and pairs.other_category_number = together.other_category_number
+            pairs.category_number = basket_pairs.category_number
+            and pairs.other_category_number = basket_pairs.other_category_number
 
 ),
 
-expected as (
+expected_counts as (
 
     select
         *,
         basket_count * other_basket_count / basket_total as expected_both,
-        basket_count * (basket_total - other_basket_count) / basket_total as expected_one,
-        (basket_total - basket_count) * other_basket_count / basket_total as expected_other,
+        basket_count * (basket_total - other_basket_count) / basket_total as expected_category_only,
+        (basket_total - basket_count) * other_basket_count / basket_total as expected_other_only,
         (basket_total - basket_count) * (basket_total - other_basket_count) / basket_total as expected_neither
     from cells
 
@@ -116,14 +116,13 @@ measured as (
         *,
         (both_count + {{ lift_prior_baskets() }}) / (expected_both + {{ lift_prior_baskets() }}) as lift,
         {{ z_of_95_percent() }} / sqrt(both_count + {{ lift_prior_baskets() }}) as lift_margin,
-        case when both_count < expected_both then -2 else 2 end * greatest(
-            0,
-            {{ surprise('both_count', 'expected_both') }}
-            + {{ surprise('one_count', 'expected_one') }}
-            + {{ surprise('other_count', 'expected_other') }}
-            + {{ surprise('neither_count', 'expected_neither') }}
-        ) as significance
-    from expected
+        case when both_count < expected_both then -1 else 1 end * {{ log_likelihood_ratio({
+            'both_count': 'expected_both',
+            'category_only_count': 'expected_category_only',
+            'other_only_count': 'expected_other_only',
+            'neither_count': 'expected_neither',
+        }) }} as log_likelihood_ratio
+    from expected_counts
 
 ),
 
@@ -139,7 +138,7 @@ both_orders as (
         both_count,
         lift,
         lift_margin,
-        significance
+        log_likelihood_ratio
     from measured
 
     union all
@@ -154,7 +153,7 @@ both_orders as (
         both_count,
         lift,
         lift_margin,
-        significance
+        log_likelihood_ratio
     from measured
 
 )
@@ -173,5 +172,5 @@ select
     round(lift, 6) as lift,
     round(lift * exp(-lift_margin), 6) as lift_low,
     round(lift * exp(lift_margin), 6) as lift_high,
-    round(significance, 6) as significance
+    round(log_likelihood_ratio, 6) as log_likelihood_ratio
 from both_orders

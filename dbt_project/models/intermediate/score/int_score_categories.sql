@@ -128,9 +128,9 @@ counted as (
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
         shops.active_customer_count - owners.active_owner_count as candidate_count,
-        -- The days in which these adoptions happened: the recent steps, or all there is of a younger category.
+        -- The days in which these adoptions happened: the recent steps, or all days of a newer category.
         greatest(
-            {{ adoption_rate_least_days() }},
+            {{ adoption_rate_minimum_days() }},
             least(
                 {{ score_recent_steps() * var('score_horizon_days') }},
                 {{ days_between('names.first_sold_date', 'dates.as_of_date') }} + 1
@@ -154,8 +154,8 @@ counted as (
 
 ),
 
--- Of those who could adopt it, how many did: those who still can, and half of those who did meanwhile, for on average
--- they could for half of the time.
+-- The share of candidates who adopted it. Candidates are those who can still adopt it, and half of those who did: on
+-- average they were candidates for half of the time.
 rated as (
 
     select
@@ -181,9 +181,9 @@ select
     cast(rated.adopter_count as {{ dbt.type_int() }}) as adopter_count,
     cast(rated.buyer_count as {{ dbt.type_int() }}) as buyer_count,
     least(
-        {{ greatest_adoption_rate() }},
+        {{ maximum_adoption_rate() }},
         greatest(
-            {{ least_adoption_rate() }},
+            {{ minimum_adoption_rate() }},
             coalesce(
                 (rated.adopter_count + {{ adoption_rate_prior_adoptions() }})
                 / (
@@ -196,14 +196,14 @@ select
             * {{ var('score_horizon_days') }} / rated.adoption_days
         )
     ) as adoption_rate,
-    ln({{ drawn_share('rated.recent_buyer_count', 'rated.active_customer_count') }}) as recent_popularity,
-    ln({{ drawn_share('rated.buyer_count', 'rated.active_customer_count') }}) as popularity,
+    ln({{ shrunk_share('rated.recent_buyer_count', 'rated.active_customer_count') }}) as recent_popularity,
+    ln({{ shrunk_share('rated.buyer_count', 'rated.active_customer_count') }}) as popularity,
     cast(rated.sampled_owner_count as bigint) as sampled_owner_count,
     cast(rated.sampled_owners_breadth as bigint) as sampled_owners_breadth,
     cast(rated.sampled_breadth as bigint) as sampled_breadth,
     cast(rated.sampled_squared_breadth as double) as sampled_squared_breadth,
     rated.sampled_owner_count * 1.0 / nullif(rated.sampled_breadth, 0) as share_of_ownership,
-    -- What somebody spends in it within the horizon in which they begin.
+    -- What a customer spends in it within the horizon in which they begin.
     (
         cast(rated.adoption_amount as double)
         + {{ expected_spend_prior_customers() }} * coalesce(rated.mean_adoption_amount, 0)

@@ -45,9 +45,9 @@ adopted as (
 
 ),
 
--- A shop with very many customers learns from, and is judged by, a part of them: picked by a hash of the key, so that
--- it is the same part in each build and has nothing to do with what they buy.
-picked as (
+-- In a large shop only a sample of the customers is used for learning and for the back-test. A hash of the key picks it,
+-- so that it is the same sample in each build and does not depend on what they buy.
+sample as (
 
     select
         customer_number,
@@ -122,8 +122,8 @@ select
     cast(measured.adopted_recent as {{ dbt.type_int() }}) as adopted_recent,
     cast(measured.owned_count as {{ dbt.type_int() }}) as owned_count,
     measured.recency_days < {{ var('score_active_days') }} as is_active,
-    picked.position <= {{ var('score_learning_customers') }} as is_sampled,
-    substr(picked.customer_hash, 1, 1) as hash_letter
+    sample.position <= {{ var('score_learning_customers') }} as is_sampled,
+    substr(sample.customer_hash, 1, 1) as hash_letter
 from measured
-inner join picked
-    on measured.customer_number = picked.customer_number
+inner join sample
+    on measured.customer_number = sample.customer_number

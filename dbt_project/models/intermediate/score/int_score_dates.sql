@@ -53,5 +53,5 @@ select
     cast(history_days as {{ dbt.type_int() }}) as history_days,
     history_days >= {{ var('score_min_history_days') }} as is_usable
 from measured
--- The newest date is scored whatever its history; an earlier one without history can teach nothing.
+-- The newest date is always scored; nothing can be learned from an earlier date without enough history.
 where step = 0 or history_days >= {{ var('score_min_history_days') }}

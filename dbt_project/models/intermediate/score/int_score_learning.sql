@@ -8,7 +8,7 @@ dates as (
 
 ),
 
--- The windows that had ended by each date: of the horizon before it, and of those before that.
+-- The windows that had ended by each date: the horizon before it and those before that.
 windows as (
 
     {%- for horizons in range(1, score_learning_windows() + 1) %}

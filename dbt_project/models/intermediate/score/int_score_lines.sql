@@ -1,5 +1,5 @@
--- What the score looks at, counted in steps of one horizon back from the as-of date, so that every earlier date that
--- the score is learned from or judged at lies on the border of two steps.
+-- The purchases that are scored, in steps of one horizon back from the as-of date, so that every earlier date that the
+-- score is learned from or tested at is the border of two steps.
 with
 
 purchases as (
@@ -14,7 +14,7 @@ purchases as (
 
 ),
 
-levelled as (
+product_categories as (
 
     select
         product_key,
@@ -25,13 +25,13 @@ levelled as (
 
 ),
 
--- Numbers in place of long keys: what follows joins hundreds of millions of rows on them.
+-- Numbers in place of long keys, because later models join hundreds of millions of rows on them.
 products as (
 
     select
         *,
         dense_rank() over (order by source_name, category_name) as category_number
-    from levelled
+    from product_categories
     where category_name is not null
 
 ),

@@ -23,7 +23,7 @@ inner join adoptions
     on
         customers.customer_number = adoptions.customer_number
         and customers.step <= adoptions.adopted_step
--- Customer by customer: what is summed up for each of them downstream then stays in the processor's cache.
+-- Customer by customer, so that sums per customer in later models stay in the processor's cache.
 order by
     customers.step,
     customers.customer_number

@@ -19,19 +19,19 @@ categories as (
 
 ),
 
-surplus as (
+co_ownership as (
 
-    select * from {{ ref('int_score_surplus') }}
+    select * from {{ ref('int_score_residual_co_ownership') }}
 
 ),
 
-expected as (
+means as (
 
     select distinct
         step,
         wanted_number,
-        expected_surplus
-    from surplus
+        mean_residual_co_ownership
+    from co_ownership
 
 ),
 
@@ -64,22 +64,22 @@ candidates as (
 
 ),
 
-said as (
+summed as (
 
     select
         ownership.step,
         ownership.customer_number,
-        surplus.wanted_number,
-        sum(surplus.surplus) as surplus
+        co_ownership.wanted_number,
+        sum(co_ownership.residual_co_ownership) as residual_co_ownership
     from {{ ref('int_score_ownership') }} as ownership
-    inner join surplus
+    inner join co_ownership
         on
-            ownership.step = surplus.step
-            and ownership.category_number = surplus.owned_number
+            ownership.step = co_ownership.step
+            and ownership.category_number = co_ownership.owned_number
     group by
         ownership.step,
         ownership.customer_number,
-        surplus.wanted_number
+        co_ownership.wanted_number
 
 )
 
@@ -88,15 +88,16 @@ select
     candidates.step,
     candidates.customer_number,
     candidates.category_number,
-    coalesce(said.surplus, 0) - candidates.owned_count * coalesce(expected.expected_surplus, 0) as surplus,
+    coalesce(summed.residual_co_ownership, 0)
+    - candidates.owned_count * coalesce(means.mean_residual_co_ownership, 0) as residual_co_ownership,
     candidates.adopted
 from candidates
-left join said
+left join summed
     on
-        candidates.step = said.step
-        and candidates.customer_number = said.customer_number
-        and candidates.category_number = said.wanted_number
-left join expected
+        candidates.step = summed.step
+        and candidates.customer_number = summed.customer_number
+        and candidates.category_number = summed.wanted_number
+left join means
     on
-        candidates.step = expected.step
-        and candidates.category_number = expected.wanted_number
+        candidates.step = means.step
+        and candidates.category_number = means.wanted_number

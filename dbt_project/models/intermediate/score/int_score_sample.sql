@@ -32,8 +32,8 @@ windows as (
 
 ),
 
--- Of many pairs that were not adopted a part is enough: those whose customer and category have hashes that begin with
--- the same letter.
+-- Where there are many pairs that were not adopted, a sample of them is enough: those whose customer and category have
+-- hashes that begin with the same letter.
 sampled as (
 
     select

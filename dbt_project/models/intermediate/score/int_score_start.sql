@@ -1,5 +1,5 @@
--- From a base far below the level, a first step of Newton's method would end where the likelihood is flat, and find no
--- way back. The half of a pair keeps the logarithm finite where all or none were adopted.
+-- From a base far below the level, the first step of Newton's method could end where the likelihood is flat, from where
+-- it does not converge. Adding half a pair keeps the logarithm finite where all or none were adopted.
 select
     source_name,
     step,

@@ -14,7 +14,7 @@ fitted as (
 
 ),
 
-levelled as (
+levels as (
 
     {{ last_round(ref('int_score_level'), ['level']) }}
 
@@ -35,20 +35,20 @@ explained as (
         raw_scores.weight,
         raw_scores.centre,
         {{ likelihood('raw_scores.base + ' ~ calibration) }} as likelihood,
-        {{ likelihood('raw_scores.rate_log_odds + levelled.level') }} as level_likelihood
+        {{ likelihood('raw_scores.rate_log_odds + levels.level') }} as level_likelihood
     from raw_scores
     inner join calibrated
         on
             raw_scores.source_name = calibrated.source_name
             and raw_scores.step = calibrated.step
-    inner join levelled
+    inner join levels
         on
-            raw_scores.source_name = levelled.source_name
-            and raw_scores.step = levelled.step
+            raw_scores.source_name = levels.source_name
+            and raw_scores.step = levels.step
 
 ),
 
-judged as (
+evaluated as (
 
     select
         source_name,
@@ -71,16 +71,16 @@ judged as (
 select
     fitted.source_name,
     fitted.step,
-    judged.deviance_explained > {{ score_deviance_per_feature() }} * {{ features | length }} as has_signal,
-    round(judged.deviance_explained, 6) as deviance_explained,
-    cast(judged.adoption_count as bigint) as adoption_count,
-    judged.row_count,
-    round(levelled.level, 6) as level,
+    evaluated.deviance_explained > {{ score_deviance_per_feature() }} * {{ features | length }} as has_signal,
+    round(evaluated.deviance_explained, 6) as deviance_explained,
+    cast(evaluated.adoption_count as bigint) as adoption_count,
+    evaluated.row_count,
+    round(levels.level, 6) as level,
     round(fitted.intercept, 6) as intercept,
     {%- for feature in features %}
         round(fitted.{{ feature }}, 6) as {{ feature }},
     {%- endfor %}
-    round(judged.centre, 6) as centre,
+    round(evaluated.centre, 6) as centre,
     round(calibrated.shift, 6) as shift,
     round(calibrated.stretch, 6) as stretch,
     round(calibrated.bend, 6) as bend
@@ -89,12 +89,12 @@ inner join calibrated
     on
         fitted.source_name = calibrated.source_name
         and fitted.step = calibrated.step
-inner join levelled
+inner join levels
     on
-        fitted.source_name = levelled.source_name
-        and fitted.step = levelled.step
-inner join judged
+        fitted.source_name = levels.source_name
+        and fitted.step = levels.step
+inner join evaluated
     on
-        fitted.source_name = judged.source_name
-        and fitted.step = judged.step
-where judged.adoption_count >= {{ score_least_adoptions() }}
+        fitted.source_name = evaluated.source_name
+        and fitted.step = evaluated.step
+where evaluated.adoption_count >= {{ score_minimum_adoptions() }}

@@ -14,7 +14,7 @@ dates as (
 
 ),
 
-weighed as (
+raw_scores as (
 
     select
         p.source_name,
@@ -41,8 +41,8 @@ weighed as (
         {%- for feature, expression in features.items() %}
             + w.{{ feature }} * {{ expression }}
         {%- endfor %} as raw_score
-    -- Each pair has its customer, category and date. An inner join would say so, and lead a planner to join all
-    -- customers with all categories first.
+    -- Each pair has a customer, a category and a date, so inner joins would give the same rows; but a planner could
+    -- then join all customers with all categories first.
     from pairs as p
     left join {{ ref('int_score_customers') }} as c
         on
@@ -75,7 +75,7 @@ calibrated as (
                     + bend * (raw_score - centre) * (raw_score - centre)
             else base + level
         end as score
-    from weighed
+    from raw_scores
 
 )
 

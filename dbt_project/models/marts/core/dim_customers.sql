@@ -147,9 +147,9 @@ scored as (
 
     select
         customer_key,
-        {{ fifth('recency_days', 'desc') }} as recency_score,
-        {{ fifth('purchase_frequency', 'asc') }} as frequency_score,
-        {{ fifth('total_spending', 'asc') }} as monetary_score
+        {{ quintile('recency_days', 'desc') }} as recency_score,
+        {{ quintile('purchase_frequency', 'asc') }} as frequency_score,
+        {{ quintile('total_spending', 'asc') }} as monetary_score
     from joined
     where basket_count > 0
 

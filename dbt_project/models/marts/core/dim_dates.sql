@@ -1,6 +1,6 @@
 with
 
--- One of all shops: a day belongs to no shop.
+-- The dates of all shops together: a day does not belong to a shop.
 bounds as (
 
     select
@@ -10,7 +10,7 @@ bounds as (
 
 ),
 
--- A hundred years from the first purchase; what lies beyond the newest is cut off below.
+-- A hundred years from the first purchase; days after the newest purchase are removed below.
 numbers as (
 
     {{ dbt.generate_series(36525) | indent(4) }}
@@ -30,7 +30,7 @@ days as (
 
 ),
 
--- 1900-01-01 was a Monday. Engines number and name weekdays in their own ways; counting days is the same in all.
+-- 1900-01-01 was a Monday. Engines number and name weekdays differently; counting days is the same in all.
 counted as (
 
     select

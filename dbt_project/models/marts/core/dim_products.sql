@@ -17,7 +17,7 @@ bought as (
 
 ),
 
--- A product that only purchases know is a product all the same: an inferred member, so that no line is lost.
+-- A product that only purchases name becomes a product too, an inferred member, so that no line is lost.
 inferred as (
 
     select

@@ -9,7 +9,7 @@ purchases as (
 select
     basket_key,
     source_name,
-    -- One basket has one customer and one moment; should a source break that, the smallest value decides.
+    -- A basket has one customer and one time; if a source breaks that, the smallest value counts.
     min(customer_key) as customer_key,
     min(store_id) as store_id,
     min(purchased_at) as purchased_at,

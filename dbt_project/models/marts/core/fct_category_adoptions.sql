@@ -6,7 +6,7 @@ purchases as (
 
 ),
 
--- The first day that the customer bought anything, petrol too.
+-- The first day on which the customer bought anything, even petrol.
 first_days as (
 
     select

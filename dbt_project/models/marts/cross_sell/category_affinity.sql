@@ -29,10 +29,10 @@ dates as (
 select
     baskets.source_name,
     dates.as_of_date,
-    one.category_key,
-    one.category_name,
-    other.category_key as other_category_key,
-    other.category_name as other_category_name,
+    category.category_key,
+    category.category_name,
+    other_category.category_key as other_category_key,
+    other_category.category_name as other_category_name,
     baskets.basket_total,
     baskets.basket_count,
     baskets.other_basket_count,
@@ -43,7 +43,9 @@ select
     baskets.lift,
     baskets.lift_low,
     baskets.lift_high,
-    baskets.significance,
+    baskets.log_likelihood_ratio,
+    -- Deprecated, until 0.5.0.
+    baskets.log_likelihood_ratio as significance,
     adoptions.customer_total,
     adoptions.customer_count,
     adoptions.other_customer_count,
@@ -62,9 +64,9 @@ inner join baskets
     on
         adoptions.category_number = baskets.category_number
         and adoptions.other_category_number = baskets.other_category_number
-inner join categories as one
-    on adoptions.category_number = one.category_number
-inner join categories as other
-    on adoptions.other_category_number = other.category_number
+inner join categories as category
+    on adoptions.category_number = category.category_number
+inner join categories as other_category
+    on adoptions.other_category_number = other_category.category_number
 inner join dates
     on adoptions.source_name = dates.source_name

@@ -26,9 +26,9 @@ adoptions as (
 
 ),
 
-surplus as (
+co_ownership as (
 
-    select * from {{ ref('int_score_surplus') }}
+    select * from {{ ref('int_score_residual_co_ownership') }}
     where step = 0
 
 ),
@@ -51,28 +51,28 @@ affinity as (
 evidence as (
 
     select
-        surplus.owned_number,
-        surplus.wanted_number,
-        surplus.surplus,
+        co_ownership.owned_number,
+        co_ownership.wanted_number,
+        co_ownership.residual_co_ownership,
         affinity.category_key as owned_category_key,
         affinity.category_name as owned_category_name,
         affinity.adoption_lift
-    from surplus
+    from co_ownership
     inner join weights
-        on surplus.source_name = weights.source_name
+        on co_ownership.source_name = weights.source_name
     inner join categories as owned
-        on surplus.owned_number = owned.category_number
+        on co_ownership.owned_number = owned.category_number
     inner join categories as wanted
-        on surplus.wanted_number = wanted.category_number
+        on co_ownership.wanted_number = wanted.category_number
     inner join affinity
         on
             owned.category_key = affinity.category_key
             and wanted.category_key = affinity.other_category_key
     where
-        surplus.surplus > 0
+        co_ownership.residual_co_ownership > 0
         and weights.has_signal
-        and weights.surplus > 0
-        and affinity.adoption_lift >= {{ reason_least_adoption_lift() }}
+        and weights.residual_co_ownership > 0
+        and affinity.adoption_lift >= {{ reason_minimum_adoption_lift() }}
 
 ),
 
@@ -87,7 +87,7 @@ ranked as (
         evidence.adoption_lift,
         row_number() over (
             partition by opportunities.opportunity_key
-            order by evidence.surplus desc, evidence.owned_number asc
+            order by evidence.residual_co_ownership desc, evidence.owned_number asc
         ) as reason_rank
     from opportunities
     inner join customers

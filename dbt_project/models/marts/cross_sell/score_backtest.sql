@@ -1,14 +1,14 @@
 {%- set methods = {'score': 'score', 'adoption rate': 'adoption_rate', 'popularity': 'popularity'} -%}
 with
 
-judged as (
+scored_pairs as (
 
     select * from {{ ref('int_scores') }}
     where step > 0
 
 ),
 
--- Equal scores share their rank; a thousandth of a log odds is near enough to equal.
+-- Equal scores share their rank; scores that differ by less than a thousandth in log odds count as equal.
 grouped as (
 
     {%- for method, column in methods.items() %}
@@ -19,7 +19,7 @@ grouped as (
             round({{ column }}, {{ 3 if method == 'score' else 9 }}) as value,
             cast(sum(adopted) as double) as adopted,
             cast(sum(1 - adopted) as double) as not_adopted
-        from judged
+        from scored_pairs
         group by
             source_name,
             step,
@@ -32,7 +32,7 @@ grouped as (
 
 ),
 
-below as (
+ranked_values as (
 
     select
         *,
@@ -45,15 +45,15 @@ below as (
 
 ),
 
--- How often a pair that came true was scored above one that did not (Mann and Whitney 1947).
-separated as (
+-- How often an adopted pair was scored above one that was not adopted (Mann and Whitney 1947).
+areas as (
 
     select
         method,
         source_name,
         step,
         sum(adopted * not_adopted_below) / nullif(sum(adopted) * sum(not_adopted), 0) as auc
-    from below
+    from ranked_values
     group by
         method,
         source_name,
@@ -61,13 +61,13 @@ separated as (
 
 ),
 
-wanting as (
+adopters as (
 
     select
         step,
         customer_number,
         sum(adopted) as adopted_count
-    from judged
+    from scored_pairs
     group by
         step,
         customer_number
@@ -80,20 +80,20 @@ ranked as (
     {%- for method, column in methods.items() %}
         select
             '{{ method }}' as method,
-            judged.source_name,
-            judged.step,
-            judged.customer_number,
-            judged.adopted,
-            wanting.adopted_count,
+            scored_pairs.source_name,
+            scored_pairs.step,
+            scored_pairs.customer_number,
+            scored_pairs.adopted,
+            adopters.adopted_count,
             row_number() over (
-                partition by judged.step, judged.customer_number
-                order by round(judged.{{ column }}, 9) desc, judged.category_number asc
+                partition by scored_pairs.step, scored_pairs.customer_number
+                order by round(scored_pairs.{{ column }}, 9) desc, scored_pairs.category_number asc
             ) as position
-        from judged
-        inner join wanting
+        from scored_pairs
+        inner join adopters
             on
-                judged.step = wanting.step
-                and judged.customer_number = wanting.customer_number
+                scored_pairs.step = adopters.step
+                and scored_pairs.customer_number = adopters.customer_number
         {%- if not loop.last %}
 
             union all
@@ -102,7 +102,7 @@ ranked as (
 
 ),
 
--- The gain of a hit at each position, and the best that a customer's list could gain (Järvelin and Kekäläinen 2002).
+-- The gain of a hit at each position, and the largest possible gain of a list (Järvelin and Kekäläinen 2002).
 gains as (
 
     {%- for position in range(1, var('score_backtest_k') + 1) %}
@@ -116,7 +116,7 @@ gains as (
 
 ),
 
-best as (
+best_gains as (
 
     select
         position,
@@ -132,7 +132,7 @@ customers as (
         ranked.source_name,
         ranked.step,
         ranked.customer_number,
-        least(max(ranked.adopted_count), {{ var('score_backtest_k') }}) as wanted_count,
+        least(max(ranked.adopted_count), {{ var('score_backtest_k') }}) as best_hit_count,
         sum(ranked.adopted) as hit_count,
         sum(ranked.adopted * gains.gain) as gain
     from ranked
@@ -146,19 +146,19 @@ customers as (
 
 ),
 
-listed as (
+list_metrics as (
 
     select
         customers.method,
         customers.source_name,
         customers.step,
         count(*) as customer_count,
-        avg(cast(customers.hit_count as double) / customers.wanted_count) as recall_at_k,
+        avg(cast(customers.hit_count as double) / customers.best_hit_count) as recall_at_k,
         avg(cast(customers.hit_count as double) / {{ var('score_backtest_k') }}) as precision_at_k,
-        avg(customers.gain / best.gain) as ndcg_at_k
+        avg(customers.gain / best_gains.gain) as ndcg_at_k
     from customers
-    inner join best
-        on customers.wanted_count = best.position
+    inner join best_gains
+        on customers.best_hit_count = best_gains.position
     group by
         customers.method,
         customers.source_name,
@@ -180,74 +180,74 @@ totals as (
         -avg(ln(case when adopted = 1 then adoption_rate else 1 - adoption_rate end)) as rate_log_loss,
         max(case when score_basis = 'learned' then 1 else 0 end) as is_learned,
         max(case when score_basis = 'no signal' then 1 else 0 end) as is_without_signal
-    from judged
+    from scored_pairs
     group by
         source_name,
         step
 
 ),
 
-predicted as (
+pair_metrics as (
 
     select
-        separated.method,
-        separated.auc,
+        areas.method,
+        areas.auc,
         totals.*,
-        case separated.method
+        case areas.method
             when 'score' then totals.score_predicted
             when 'adoption rate' then totals.rate_predicted
         end as predicted_count,
-        case separated.method
+        case areas.method
             when 'score' then totals.score_log_loss
             when 'adoption rate' then totals.rate_log_loss
         end as log_loss
-    from separated
+    from areas
     inner join totals
         on
-            separated.source_name = totals.source_name
-            and separated.step = totals.step
+            areas.source_name = totals.source_name
+            and areas.step = totals.step
 
 )
 
 -- Sums of fractions differ in their last digits from build to build: these are rounded to digits that do not.
 select
-    predicted.source_name,
+    pair_metrics.source_name,
     dates.as_of_date,
     cast({{ dbt.dateadd('day', var('score_horizon_days'), 'dates.as_of_date') }} as date) as horizon_end_date,
-    predicted.method,
+    pair_metrics.method,
     case
-        when predicted.is_learned = 1 then 'learned'
-        when predicted.is_without_signal = 1 then 'no signal'
+        when pair_metrics.is_learned = 1 then 'learned'
+        when pair_metrics.is_without_signal = 1 then 'no signal'
         else 'too little history'
     end as score_basis,
-    cast(predicted.pair_count as bigint) as pair_count,
-    cast(predicted.adopted_count as bigint) as adopted_count,
-    round(predicted.base_rate, 9) as base_rate,
-    round(predicted.auc, 9) as auc,
+    cast(pair_metrics.pair_count as bigint) as pair_count,
+    cast(pair_metrics.adopted_count as bigint) as adopted_count,
+    round(pair_metrics.base_rate, 9) as base_rate,
+    round(pair_metrics.auc, 9) as auc,
     cast({{ var('score_backtest_k') }} as bigint) as k,
-    cast(coalesce(listed.customer_count, 0) as bigint) as customer_count,
-    round(listed.recall_at_k, 9) as recall_at_k,
-    round(listed.precision_at_k, 9) as precision_at_k,
-    round(listed.ndcg_at_k, 9) as ndcg_at_k,
-    round(predicted.log_loss, 9) as log_loss,
+    cast(coalesce(list_metrics.customer_count, 0) as bigint) as customer_count,
+    round(list_metrics.recall_at_k, 9) as recall_at_k,
+    round(list_metrics.precision_at_k, 9) as precision_at_k,
+    round(list_metrics.ndcg_at_k, 9) as ndcg_at_k,
+    round(pair_metrics.log_loss, 9) as log_loss,
     case
-        when predicted.base_rate > 0 and predicted.base_rate < 1
+        when pair_metrics.base_rate > 0 and pair_metrics.base_rate < 1
             then
                 round(
-                    -predicted.base_rate * ln(predicted.base_rate)
-                    - (1 - predicted.base_rate) * ln(1 - predicted.base_rate),
+                    -pair_metrics.base_rate * ln(pair_metrics.base_rate)
+                    - (1 - pair_metrics.base_rate) * ln(1 - pair_metrics.base_rate),
                     9
                 )
     end as log_loss_of_base_rate,
-    round(predicted.predicted_count, 6) as predicted_count,
-    round(predicted.predicted_count / nullif(predicted.adopted_count, 0), 9) as predicted_over_observed
-from predicted
+    round(pair_metrics.predicted_count, 6) as predicted_count,
+    round(pair_metrics.predicted_count / nullif(pair_metrics.adopted_count, 0), 9) as predicted_over_observed
+from pair_metrics
 inner join {{ ref('int_score_dates') }} as dates
     on
-        predicted.source_name = dates.source_name
-        and predicted.step = dates.step
-left join listed
+        pair_metrics.source_name = dates.source_name
+        and pair_metrics.step = dates.step
+left join list_metrics
     on
-        predicted.method = listed.method
-        and predicted.source_name = listed.source_name
-        and predicted.step = listed.step
+        pair_metrics.method = list_metrics.method
+        and pair_metrics.source_name = list_metrics.source_name
+        and pair_metrics.step = list_metrics.step

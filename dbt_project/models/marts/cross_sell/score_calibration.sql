@@ -1,7 +1,7 @@
 {%- set kinds = {'all': "'all customers'", 'tenure': 'tenure_segment', 'spending': 'spending_segment'} -%}
 with
 
-judged as (
+scored_pairs as (
 
     select * from {{ ref('int_scores') }}
     where
@@ -29,27 +29,27 @@ customers as (
 
 ),
 
--- A hundredth of a log odds is near enough to equal: no bin is cut finer.
+-- Scores that differ by less than a hundredth in log odds count as equal, and are in the same bin.
 grouped as (
 
     select
-        judged.source_name,
+        scored_pairs.source_name,
         customers.tenure_segment,
         customers.spending_segment,
-        round(judged.score, 2) as score,
+        round(scored_pairs.score, 2) as score,
         count(*) as pair_count,
-        sum(judged.likelihood) as predicted_count,
-        sum(judged.adopted) as adopted_count
-    from judged
+        sum(scored_pairs.likelihood) as predicted_count,
+        sum(scored_pairs.adopted) as adopted_count
+    from scored_pairs
     inner join customers
         on
-            judged.step = customers.step
-            and judged.customer_number = customers.customer_number
+            scored_pairs.step = customers.step
+            and scored_pairs.customer_number = customers.customer_number
     group by
-        judged.source_name,
+        scored_pairs.source_name,
         customers.tenure_segment,
         customers.spending_segment,
-        round(judged.score, 2)
+        round(scored_pairs.score, 2)
 
 ),
 
@@ -77,7 +77,7 @@ segmented as (
 
 ),
 
--- Bins that each hold as many predicted purchases: the many pairs that will never come true fill one.
+-- All bins hold the same number of predicted purchases, so that the many very unlikely pairs fill only one of them.
 placed as (
 
     select

@@ -1,14 +1,14 @@
 with
 
--- Counted in the raw tables themselves: a row that staging or a join lost would be missed anywhere else.
+-- Counted in the raw tables themselves, because a row lost in staging or in a join would be missing anywhere else.
 landed as (
 
     {{ raw_row_counts() }}
 
 ),
 
--- Amounts as staging reads them, which a test of its own holds to the raw table.
-arrived as (
+-- Amounts as staging reads them; a separate test compares those with the raw table.
+raw_amounts as (
 
     select
         source_name,
@@ -83,14 +83,14 @@ select
     cast(coalesce(rejected.repeated_rows, 0) as bigint) as repeated_rows,
     cast(coalesce(rejected.invalid_rows, 0) as bigint) as invalid_rows,
     cast(coalesce(rejected.set_aside_rows, 0) as bigint) as set_aside_rows,
-    cast(coalesce(arrived.raw_amount, 0) as decimal(18, 2)) as raw_amount,
+    cast(coalesce(raw_amounts.raw_amount, 0) as decimal(18, 2)) as raw_amount,
     cast(coalesce(kept.kept_amount, 0) as decimal(18, 2)) as kept_amount,
     cast(coalesce(rejected.rejected_amount, 0) as decimal(18, 2)) as rejected_amount
 from landed
-left join arrived
+left join raw_amounts
     on
-        landed.source_name = arrived.source_name
-        and landed.table_name = arrived.table_name
+        landed.source_name = raw_amounts.source_name
+        and landed.table_name = raw_amounts.table_name
 left join kept
     on
         landed.source_name = kept.source_name

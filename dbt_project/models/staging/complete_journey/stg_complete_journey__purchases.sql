@@ -17,7 +17,7 @@ renamed as (
         cast(transaction_timestamp as timestamp) as purchased_at,
         {{ number_or_null('quantity', 'decimal(18, 3)') }} as quantity,
         {{ to_money('sales_value') }} as amount,
-        -- A discount without a number is none, and takes nothing from the others.
+        -- A discount that is not a number counts as none, and does not affect the others.
         cast(
             coalesce({{ to_money('retail_disc') }}, 0)
             + coalesce({{ to_money('coupon_disc') }}, 0)

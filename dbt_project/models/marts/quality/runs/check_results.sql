@@ -23,7 +23,7 @@ recorded as (
 
 ),
 
--- How a run compares with those before it is measured here, from the whole history; it warns and never blocks.
+-- Runs are compared with earlier ones here, from the whole history; these checks warn and never block.
 deliveries as (
 
     select
@@ -36,8 +36,8 @@ deliveries as (
             case
                 when is_far_smaller
                     then
-                        landed_file || ' has ' || cast(row_count as {{ dbt.type_string() }}) || ' rows, usual are '
-                        || cast(cast(round(usual_row_count) as bigint) as {{ dbt.type_string() }})
+                        landed_file || ' has ' || {{ grouped_digits('row_count') }} || ' rows, about '
+                        || {{ grouped_digits('round(expected_row_count)') }} || ' expected'
             end
         ) as description
     from {{ ref('load_metrics') }}
@@ -61,8 +61,8 @@ steps as (
             case
                 when is_far_longer
                     then
-                        step || ' took ' || cast(round(seconds, 1) as {{ dbt.type_string() }}) || ' s, usual are '
-                        || cast(round(usual_seconds, 1) as {{ dbt.type_string() }}) || ' s'
+                        step || ' took ' || cast(round(seconds, 1) as {{ dbt.type_string() }}) || ' s, about '
+                        || cast(round(expected_seconds, 1) as {{ dbt.type_string() }}) || ' s expected'
             end
         ) as description
     from {{ ref('run_metrics') }}

@@ -1,7 +1,7 @@
-{#- A delivery is judged by so many days before it, and not by fewer deliveries than the second number. -#}
+{#- A delivery is compared with those of this many days before it, if there are at least minimum_deliveries. -#}
 {% set days_before = 56 -%}
-{% set fewest_deliveries = 4 -%}
-{#- What arrives later than so many days after its day is old history that is loaded at once. -#}
+{% set minimum_deliveries = 4 -%}
+{#- A file that arrives more than this many days after its day is part of a history that is loaded at once. -#}
 {% set days_after = 7 -%}
 with
 
@@ -16,7 +16,7 @@ deliveries as (
         deliveries.delivery_date,
         deliveries.row_count,
         deliveries.delivered_at,
-        -- A file that is not of one day is compared with its own earlier versions, on whichever day.
+        -- A file that is not for one day is compared with its own earlier versions, on any day.
         coalesce(deliveries.delivery_date, cast(deliveries.delivered_at as date)) as position_date,
         deliveries.delivery_date is not null as is_daily,
         row_number() over (
@@ -32,7 +32,7 @@ deliveries as (
 
 ),
 
-before as (
+earlier_values as (
 
     select
         deliveries.source_name,
@@ -55,27 +55,28 @@ before as (
 
 ),
 
-{{ usual_of_before(['source_name', 'table_name', 'position_date'], 'row_count') }},
+{{ baseline_of_earlier_values(['source_name', 'table_name', 'position_date'], 'row_count') }},
 
-judged as (
+compared as (
 
     select
         deliveries.*,
-        coalesce(usual.earlier_count, 0) as earlier_deliveries,
-        usual.usual_value as usual_row_count,
-        -- Less than half, and beyond three deviations (1.4826 medians of the differences each).
+        coalesce(baseline.earlier_count, 0) as earlier_deliveries,
+        baseline.expected_value as expected_row_count,
+        -- Less than half of it, and more than three standard deviations below it; one is estimated as 1.4826 median
+        -- absolute deviations.
         case
-            when usual.earlier_count >= {{ fewest_deliveries }} then greatest(least(
-                usual.usual_value / 2.0,
-                usual.usual_value - 3 * 1.4826 * usual.usual_difference
+            when baseline.earlier_count >= {{ minimum_deliveries }} then greatest(least(
+                baseline.expected_value / 2.0,
+                baseline.expected_value - 3 * 1.4826 * baseline.median_absolute_deviation
             ), 0)
-        end as fewest_row_count
+        end as minimum_row_count
     from deliveries
-    left join usual
+    left join baseline
         on
-            deliveries.source_name = usual.source_name
-            and deliveries.table_name = usual.table_name
-            and deliveries.position_date = usual.position_date
+            deliveries.source_name = baseline.source_name
+            and deliveries.table_name = baseline.table_name
+            and deliveries.position_date = baseline.position_date
 
 )
 
@@ -90,7 +91,10 @@ select
     row_count,
     {{ days_between('position_date', 'cast(delivered_at as date)') }} <= {{ days_after }} as is_in_time,
     cast(earlier_deliveries as bigint) as earlier_deliveries,
-    cast(usual_row_count as double) as usual_row_count,
-    cast(fewest_row_count as double) as fewest_row_count,
-    coalesce(row_count < fewest_row_count, false) as is_far_smaller
-from judged
+    cast(expected_row_count as double) as expected_row_count,
+    cast(minimum_row_count as double) as minimum_row_count,
+    -- Deprecated, until 0.5.0.
+    cast(expected_row_count as double) as usual_row_count,
+    cast(minimum_row_count as double) as fewest_row_count,
+    coalesce(row_count < minimum_row_count, false) as is_far_smaller
+from compared

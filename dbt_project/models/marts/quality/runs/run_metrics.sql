@@ -1,6 +1,6 @@
-{#- A step is judged by so many runs before it, and not by fewer than the second number. -#}
+{#- A step is compared with this many runs before it, if there are at least minimum_runs. -#}
 {% set runs_before = 30 -%}
-{% set fewest_runs = 5 -%}
+{% set minimum_runs = 5 -%}
 with
 
 steps as (
@@ -26,9 +26,9 @@ steps as (
 
 ),
 
--- The step itself is not among those that it is compared with, nor is one that broke off, nor one of another job: a run
--- of a single model says nothing of a whole night.
-before as (
+-- A step is not compared with itself, with one that failed, or with one of another job: a run of a single model says
+-- nothing about a whole night.
+earlier_values as (
 
     select
         steps.run_id,
@@ -45,27 +45,28 @@ before as (
 
 ),
 
-{{ usual_of_before(['run_id', 'step'], 'seconds') }},
+{{ baseline_of_earlier_values(['run_id', 'step'], 'seconds') }},
 
-judged as (
+compared as (
 
     select
         steps.*,
-        coalesce(usual.earlier_count, 0) as earlier_runs,
-        usual.usual_value as usual_seconds,
-        -- Twice as long, five seconds longer, and beyond six deviations (1.4826 medians of the differences each).
+        coalesce(baseline.earlier_count, 0) as earlier_runs,
+        baseline.expected_value as expected_seconds,
+        -- Twice as long, five seconds longer, and more than six standard deviations longer; one is estimated as 1.4826
+        -- median absolute deviations.
         case
-            when usual.earlier_count >= {{ fewest_runs }} then greatest(
-                2 * usual.usual_value,
-                usual.usual_value + 5,
-                usual.usual_value + 6 * 1.4826 * usual.usual_difference
+            when baseline.earlier_count >= {{ minimum_runs }} then greatest(
+                2 * baseline.expected_value,
+                baseline.expected_value + 5,
+                baseline.expected_value + 6 * 1.4826 * baseline.median_absolute_deviation
             )
         end as limit_seconds
     from steps
-    left join usual
+    left join baseline
         on
-            steps.run_id = usual.run_id
-            and steps.step = usual.step
+            steps.run_id = baseline.run_id
+            and steps.step = baseline.step
 
 )
 
@@ -79,7 +80,9 @@ select
     row_count,
     succeeded,
     cast(earlier_runs as bigint) as earlier_runs,
-    cast(usual_seconds as double) as usual_seconds,
+    cast(expected_seconds as double) as expected_seconds,
+    -- Deprecated, until 0.5.0.
+    cast(expected_seconds as double) as usual_seconds,
     cast(limit_seconds as double) as limit_seconds,
     coalesce(seconds > limit_seconds, false) as is_far_longer
-from judged
+from compared

@@ -1,6 +1,6 @@
-{#- Days of the window whose share is compared with the days before them. -#}
+{#- The trend compares this many days at the end of the window with the days before them. -#}
 {% set recent_days = 7 -%}
-{#- What share of the error budget the failures must grow or shrink by to be called a trend. -#}
+{#- It is a trend when the failures grow or shrink by more than this share of the error budget. -#}
 {% set notable_share_of_budget = 0.1 -%}
 {% set seconds_ago = dbt.datediff('results.run_started_at', 'objectives.started_at', 'second') | trim -%}
 with
@@ -11,16 +11,16 @@ ranked as (
         run_id,
         run_number,
         started_at,
-        row_number() over (order by run_number desc) as place_from_the_end
+        row_number() over (order by run_number desc) as position_from_the_end
     from {{ source('history', 'runs') }}
 
 ),
 
--- The run that was recorded last, whatever the clock said then.
+-- The run that was recorded last, even when its clock was wrong.
 newest as (
 
     select * from ranked
-    where place_from_the_end = 1
+    where position_from_the_end = 1
 
 ),
 
@@ -47,7 +47,7 @@ objectives as (
 
 ),
 
--- A run dated after the newest one was dated by a clock that stood wrong.
+-- A run dated after the newest one was dated by a wrong clock.
 results as (
 
     select
@@ -79,7 +79,7 @@ counted as (
         status,
         is_newest,
         is_recent,
-        -- An empty table that must have rows fails by more than it has.
+        -- An empty table that must not be empty has more failures than rows.
         case when unit = 'rows' then greatest(rows_read, rows_failed) else 1 end as counted,
         case
             when unit = 'rows' then rows_failed
@@ -97,7 +97,7 @@ summed as (
         count(distinct run_id) as window_runs,
         sum(case when is_newest then 1 else 0 end) as checks_in_run,
         sum(case when is_newest and status = 'warn' then 1 else 0 end) as checks_warned_in_run,
-        -- One shop must not hide behind a larger one, nor a table: a run is as good as the worst of its checks.
+        -- A run is as good as the worst of its checks, so that a small shop or table cannot hide behind a larger one.
         max(case when is_newest then 1.0 * failed / nullif(counted, 0) end) as failed_at_worst,
         1.0 * sum(case when is_newest then failed end) / nullif(sum(case when is_newest then counted end), 0)
             as failed_in_run,
@@ -111,7 +111,7 @@ summed as (
 
 ),
 
-judged as (
+measured as (
 
     select
         objectives.*,
@@ -154,7 +154,7 @@ select
         when attained_in_run is null then 'not measured'
         -- The run was judged when it was recorded, by its own checks (quality/verdict.py).
         when judged_status in ('warning', 'breach') then judged_status
-        -- How it compares with earlier runs is known only now, and never more than a warning.
+        -- How it compares with earlier runs is known only now, and is at most a warning.
         when checks_warned_in_run > 0 then 'warning'
         else 'met'
     end as status,
@@ -164,7 +164,7 @@ select
     round(cast(
         case
             when attained is null then null
-            -- Where all of it is promised there is no budget: any failure has spent it.
+            -- Where 100 per cent is promised there is no budget: any failure spends it.
             when budget <= 0 then case when failed_in_window > 0 then 0 else 1 end
             else 1 - failed_in_window / budget
         end as double
@@ -175,4 +175,4 @@ select
         when failed_before - failed_recently > {{ notable_share_of_budget }} * budget then 'improving'
         else 'steady'
     end as trend
-from judged
+from measured

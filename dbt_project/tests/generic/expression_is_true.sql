@@ -1,5 +1,5 @@
 {#- Rows for which the expression is false or unknown. -#}
-{% test is_true(model, expression) %}
+{% test expression_is_true(model, expression) %}
 select *
 from {{ model }}
 where not coalesce({{ expression }}, false)
