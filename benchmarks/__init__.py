@@ -1,1 +1,1 @@
-"""Speed, memory and the quality of the score, always beside a floor or a peer measured in the same run."""
+"""Speed, memory and the quality of the score, always compared with a floor or a peer measured in the same run."""

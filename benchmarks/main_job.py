@@ -1,7 +1,7 @@
 """How fast the main job is, and how much memory it takes: loading, building and the whole nightly run.
 
 `python -m benchmarks.main_job` measures on the sample shop in a folder of its own, never in the user's data. Each
-part stands beside its floor, the least work that gives the same tables: plain DuckDB in one process. Rounds are
+part is compared with its floor, the least work that gives the same tables: plain DuckDB in one process. Rounds are
 interleaved, so that a machine that is busy for a while is busy for all of them; the median counts.
 
 The models are compiled into dbt_project/target, so no other run of this project may be under way.
@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.main_job",
-        description="Measure loading, building and the whole nightly run on the sample shop, beside plain DuckDB.",
+        description="Measure loading, building and the nightly run on the sample shop, compared with plain DuckDB.",
         epilog="Takes about two minutes a run. No other run of this project may be under way meanwhile.",
     )
     parser.add_argument("--runs", type=int, default=3, help="interleaved runs; the median counts (default: 3)")

@@ -28,7 +28,7 @@ from warehouse.paths import Paths
 # Of the lines of a copy, by a hash of basket and product: those dropped, and those with another product.
 DROPPED_PERCENT = 10
 EXCHANGED_PERCENT = 10
-# Products to exchange for come from so many lines, so that what sells well is exchanged for most.
+# Products to exchange for come from this many lines, so that best sellers are chosen most often.
 DRAWN_LINES = 10_000
 MOVED_DAYS = 3
 
@@ -57,7 +57,7 @@ class Figure:
 
 
 def multiply(here: Shop, scale: int) -> None:
-    """Replace a shop's lines by those of so many times as many customers; the first copy is the shop itself.
+    """Replace a shop's lines by those of several times as many customers; the first copy is the shop itself.
 
     Args:
         here: its view `lines` is replaced; its tables `customers`, `categories` and `days` stay those of one copy.
@@ -195,7 +195,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.score_scale",
-        description="Measure the cross-sell score's models on the sample shop with so many times as many customers.",
+        description="Measure the cross-sell score's models on the sample shop with several times as many customers.",
         epilog="At 40x the shop has 54 million lines: allow some minutes and a few gigabytes of disk.",
     )
     parser.add_argument("--scale", type=_scale, nargs="+", default=[1, 10, 40], help="default: 1 10 40")

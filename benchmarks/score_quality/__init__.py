@@ -1,1 +1,1 @@
-"""How well the cross-sell score tells who buys in which new category next, beside peers on the same candidate pairs."""
+"""How well the cross-sell score predicts who buys in which new category next, compared with peers on the same pairs."""

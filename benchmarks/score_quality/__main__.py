@@ -1,4 +1,4 @@
-"""`python -m benchmarks.score_quality`: the cross-sell score beside peers, judged by what customers bought next."""
+"""`python -m benchmarks.score_quality`: the cross-sell score compared with peers, by what customers bought next."""
 
 import argparse
 import datetime as dt
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_days,
         default=shop.ACTIVE_DAYS,
         metavar="DAYS",
-        help="a customer is active who bought in so many days up to the cutoff (default: %(default)s)",
+        help="a customer is active who bought in this many days up to the cutoff (default: %(default)s)",
     )
     by = parser.add_argument_group("by whom")
     by.add_argument("--methods", type=_methods, metavar="A,B", help=f"of {', '.join(METHODS)} (default: all)")
@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="judge the scores of a Parquet or CSV file too: customer_id, category, score, where it is a likelihood "
         "probability, and cutoff where it holds several; may be repeated. Then only the cutoffs in the files are "
-        f"judged, and beside them only {' and '.join(QUICK)}, unless --cutoff and --methods say otherwise",
+        f"judged, and with them only {' and '.join(QUICK)}, unless --cutoff and --methods say otherwise",
     )
     out = parser.add_argument_group("what is written")
     out.add_argument(

@@ -1,4 +1,4 @@
-"""The figures of a score: how well it ranks, and whether its likelihoods come true."""
+"""The figures of a score: how well it ranks, and whether its likelihoods are calibrated."""
 
 from typing import Any, TypeAlias
 
@@ -17,11 +17,11 @@ def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bough
     """Judge a score by what customers bought next.
 
     Args:
-        score: one row per active customer, one column per category; higher is likelier. Of equal scores the category
+        score: one row per active customer, one column per category; higher is more likely. Of equal scores the category
             that comes first counts as ranked first.
         probability: the same as likelihoods in [0, 1], or None where the method gives none.
         candidates: which pairs are judged.
-        bought: which pairs came true.
+        bought: which pairs were adopted.
 
     Returns:
         pairs, customers (with at least one purchase of a candidate), base_rate, auc, and the means over those customers
@@ -54,16 +54,16 @@ def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bough
 
 
 def auc(y: Bools, score: Floats) -> float:
-    """The chance that a pair that came true has a higher score than one that did not; equal scores count half.
+    """The chance that an adopted pair has a higher score than one that was not adopted; equal scores count half.
 
     From rank sums: U / (n1 n0) of Mann and Whitney (1947), with mean ranks for ties; Hanley and McNeil (1982).
 
     Args:
-        y: whether each pair came true.
+        y: whether each pair was adopted.
         score: of the same pairs.
 
     Returns:
-        0 to 1; nan when all pairs came true or none did.
+        0 to 1; nan when all pairs were adopted or none was.
     """
     positives = int(y.sum())
     negatives = len(y) - positives
@@ -86,7 +86,7 @@ def top(score: Floats, wanted: Bools, k: int = TOP_K) -> dict[str, float]:
 
     Args:
         score: customers x categories; -inf where a pair is no candidate.
-        wanted: customers x categories, what came true.
+        wanted: customers x categories, what was adopted.
         k: places.
 
     Returns:
@@ -125,7 +125,7 @@ def ece(y: Bools, p: Floats, count: int = EQUAL_COUNT_BINS) -> float:
     Bins hold equally many pairs: the adaptive form of Nguyen and O'Connor (2015) of the error of Naeini et al. (2015).
 
     Args:
-        y: whether each pair came true.
+        y: whether each pair was adopted.
         p: likelihoods of the same pairs.
         count: number of bins.
     """
@@ -139,13 +139,13 @@ def ece(y: Bools, p: Floats, count: int = EQUAL_COUNT_BINS) -> float:
 
 
 def bins(y: Bools, p: Floats, count: int = EQUAL_SHARE_BINS) -> list[dict[str, float]]:
-    """Predicted beside observed purchases in bins that hold an equal share of the predicted purchases each.
+    """Predicted and observed purchases in bins that hold an equal share of the predicted purchases each.
 
     With a low base rate nearly all pairs are unlikely ones, and bins of equally many pairs would say nothing about the
     few likely ones that people act upon.
 
     Args:
-        y: whether each pair came true.
+        y: whether each pair was adopted.
         p: likelihoods of the same pairs.
         count: number of bins; those that would be empty, because one pair holds more than a share, are left out.
 
@@ -182,7 +182,7 @@ def calibration_slope(y: Bools, p: Floats) -> float:
     """Slope of a logistic regression of what happened on the log odds of the likelihood (Cox, 1958).
 
     Args:
-        y: whether each pair came true.
+        y: whether each pair was adopted.
         p: likelihoods of the same pairs.
 
     Returns:

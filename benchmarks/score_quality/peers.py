@@ -17,7 +17,7 @@ from benchmarks.score_quality.windows import Purchases, Window
 
 # Windows that rates are counted on and that models are trained on, the newest ending at the cutoff.
 WINDOWS = 3
-# A category's rate is shrunk towards that of all with the weight of so many candidates.
+# A category's rate is shrunk toward that of all with the weight of this many candidates.
 PRIOR_CANDIDATES = 50
 NEIGHBOURS = 50
 ALS_FACTORS = (8, 16, 32)
@@ -26,7 +26,7 @@ EASE_LAMBDAS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 EASE_MOST_CATEGORIES = 5000
 # Rows that LightGBM and the regression learn from: more do not change them, and large shops have a hundred times that.
 MOST_ROWS = 1_500_000
-# Pairs that are scored at a time: ten features of so many pairs are 160 MB.
+# Pairs that are scored at a time: ten features of this many pairs are 160 MB.
 CHUNK_PAIRS = 2_000_000
 SEED = 20171203
 
@@ -77,7 +77,7 @@ class History:
 
     @cached_property
     def rate(self) -> Floats:
-        """Adopters over candidates of each category, shrunk towards the rate of all (beta-binomial posterior mean).
+        """Adopters over candidates of each category, shrunk toward the rate of all (beta-binomial posterior mean).
 
         One rate per category, in (0, 1). An error where `need_past` is one.
         """
@@ -119,13 +119,13 @@ class History:
         return _chosen(self, "lambda", EASE_LAMBDAS, ease_score, default=500.0)
 
     def recent_share(self, days: int) -> Floats:
-        """Share of the active customers who bought in each category in so many days up to the day."""
+        """Share of the active customers who bought in each category in a number of days up to the day."""
         return self.purchases.pairs(self.day - days, self.day)[self.now.customers].mean(axis=0)
 
 
 @dataclass(frozen=True)
 class Past:
-    """An earlier window: what could be seen at its day, and what came true."""
+    """An earlier window: what could be seen at its day, and what was adopted."""
 
     history: History
     window: Window

@@ -22,7 +22,7 @@ class Prediction:
     """What a method says at one cutoff.
 
     Attributes:
-        score: active customers x categories, higher is likelier.
+        score: active customers x categories, higher is more likely.
         probability: the same as likelihoods in [0, 1]; None where the method has none.
         note: what was chosen or left out, for the results.
     """

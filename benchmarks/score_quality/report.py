@@ -183,7 +183,7 @@ def _calibration_table(results: Results, method: str) -> Table:
     table = Table(
         title=f"Calibration of {method}: predicted over observed purchases",
         title_justify="left",
-        caption="Each bin holds a tenth of the predicted purchases, the likeliest last; slope: 1 = calibrated.",
+        caption="Each bin holds a tenth of the predicted purchases, the most likely last; slope: 1 = calibrated.",
         caption_justify="left",
     )
     table.add_column("cutoff")

@@ -66,8 +66,8 @@ class Shop:
             (customer, day, baskets: how many), both with the numbers.
         first_day: the oldest day in `days`.
         newest_day: the newest day in `lines`.
-        horizon_days: labels are purchases in so many days after a cutoff.
-        active_days: active customers bought in so many days up to a cutoff.
+        horizon_days: labels are purchases in this many days after a cutoff.
+        active_days: active customers bought in this many days up to a cutoff.
         default_cutoffs: those to judge at when none was named, newest first.
     """
 

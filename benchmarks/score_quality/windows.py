@@ -41,7 +41,7 @@ class Window:
 
     @cached_property
     def adopted(self) -> Bools:
-        """Candidates that came true."""
+        """Candidates that were adopted."""
         return self.candidates & self.bought
 
 

@@ -131,7 +131,7 @@ class Warehouse:
     ) -> "subprocess.CompletedProcess[str]":
         """Build the score, or other models on the same tables, and run their data tests.
 
-        dbt parses the project anew (four seconds) when a variable or the warehouse's path has changed, so each set of
+        dbt parses the project again (four seconds) when a variable or the warehouse's path has changed, so each set of
         variables has a target folder of its own, and every warehouse is in the same place while dbt runs.
         """
         arguments = ["build", "--exclude-resource-type", "unit_test"] if tests else ["run"]
@@ -182,7 +182,7 @@ def shop(
     visit_every: float = 10,
     per_visit: float = 2,
 ) -> list[Purchase]:
-    """Customers who each come every so many days and buy what chance gives them, popular categories more often."""
+    """Customers who each come at a regular interval and buy at random, popular categories more often."""
     chance = random.Random(seed)
     names = [f"k{n:04}" for n in range(categories)]
     weights = [1 / (n + 3) for n in range(categories)]

@@ -41,7 +41,7 @@ def lapsing(name: str, customers: int) -> tuple[list[Purchase], dict[str, bool]]
 
 
 def planted(name: str) -> list[Purchase]:
-    """Customers who came each week for twenty weeks, last seen so many weeks ago: all have the same usual gap."""
+    """Customers who came weekly for twenty weeks and were last seen some weeks ago: all have the same gap."""
     return [
         Purchase(name, f"c{weeks:02}-{n}", "milk", END - DAY * 7 * (weeks + visit))
         for weeks in range(30)
@@ -91,7 +91,7 @@ def test_as_many_are_gone_as_the_likelihoods_say(shops: Warehouse, gone: dict[st
         assert 0.75 <= ratio <= 1.3, (len(customers), ratio)
 
 
-def test_whoever_was_seen_longer_ago_at_the_same_pace_never_has_the_lower_likelihood(shops: Warehouse) -> None:
+def test_a_customer_seen_longer_ago_with_the_same_gap_never_has_the_lower_probability(shops: Warehouse) -> None:
     rows = shops.rows(
         """
         select recency_days, min(churn_probability), max(churn_probability)
@@ -127,7 +127,7 @@ def test_nobody_is_sure_to_stay_or_to_go(shops: Warehouse) -> None:
 
 
 def test_too_little_history_gives_no_likelihood_rather_than_a_guess(shops: Warehouse) -> None:
-    # Of "once" nobody came twice: there is no usual gap that anybody could be overdue by.
+    # In "once" nobody came twice, so there is no gap to compare with.
     for shop, customers in (("young", 50), ("small", 29), ("once", 300)):
         said = probabilities(shops, shop)
         assert len(said) == customers

@@ -72,7 +72,7 @@ def odd_shops() -> list[Purchase]:
 
 @pytest.fixture(scope="module")
 def shops(folder: Path) -> Warehouse:
-    """Every odd shop in one warehouse, beside an ordinary one."""
+    """Every odd shop in one warehouse, together with an ordinary one."""
     ordinary = shop("ordinary", END, 300, 120, 25, seed=1)
     return warehouse(folder, "shops").write([*ordinary, *odd_shops(), *noise("noise"), *planted("planted")]).build()
 
@@ -131,10 +131,10 @@ def test_what_happens_after_a_date_changes_nothing_that_is_scored_as_of_it(folde
         join intermediate.int_score_customers c on c.step = s.step and c.customer_number = s.customer_number
         join intermediate.int_score_categories k on k.step = s.step and k.category_number = s.category_number
         where s.source_name = 's' and s.step = {step} order by 1, 2"""
-    foretold, looked_back = then.rows(sql.format(step=0)), today.rows(sql.format(step=2))
-    assert len(foretold) > 500
-    assert [(c, k, b) for c, k, _, b in foretold] == [(c, k, b) for c, k, _, b in looked_back]
-    assert max(abs(a[2] - b[2]) for a, b in zip(foretold, looked_back, strict=True)) < 1e-9
+    scored_then, scored_today = then.rows(sql.format(step=0)), today.rows(sql.format(step=2))
+    assert len(scored_then) > 500
+    assert [(c, k, b) for c, k, _, b in scored_then] == [(c, k, b) for c, k, _, b in scored_today]
+    assert max(abs(a[2] - b[2]) for a, b in zip(scored_then, scored_today, strict=True)) < 1e-9
 
 
 def test_every_likelihood_is_one_and_ranks_have_no_gaps(shops: Warehouse) -> None:
@@ -315,7 +315,7 @@ def test_the_last_round_of_a_regression_moves_no_weight(shops: Warehouse, regres
 
 
 def test_a_base_far_below_what_happened_is_brought_to_its_level(folder: Path, shops: Warehouse) -> None:
-    # Thirty of sixty were adopted; foretold was one in a million, log odds of -13.815510. The level w that the prior of
+    # Thirty of sixty were adopted; predicted was one in a million, log odds -13.815510. The level w that the prior of
     # precision 0.5 allows solves 30 - 60 / (1 + exp(13.815510 - w)) = 0.5 w. No feature tells any two apart.
     here = shops.copy(folder / "far_below")
     with duckdb.connect(str(here.path)) as connection:

@@ -1,4 +1,4 @@
-"""`mf` as people use it: by saved query, with a question that cannot be answered, with nothing there, beside a run."""
+"""`mf` as people use it: by saved query, a question that cannot be answered, nothing published, during a run."""
 
 import shutil
 from pathlib import Path

@@ -45,8 +45,8 @@ adopted as (
 
 ),
 
--- In a large shop only a sample of the customers is used for learning and for the back-test. A hash of the key picks it,
--- so that it is the same sample in each build and does not depend on what they buy.
+-- In a large shop only a sample of the customers is used for learning and for the back-test. It is picked by a hash of
+-- the key, so that it is the same in each build and does not depend on what they buy.
 sample as (
 
     select

@@ -1,8 +1,8 @@
 -- Customers who own many categories own most pairs of them, which says nothing about the pair. So the number of
--- customers who own both is compared with the number expected under a rank-one model, in which customer u owns category
--- i with probability n(u) d(i) / N: n is the number of categories that the customer owns, d the number of the category's
--- owners, and N the sum of either. The covariance of the residuals, divided by their standard deviations, is what owning
--- one category says about the other.
+-- customers who own both is compared with the number expected under a rank-one model, in which customer u owns
+-- category i with probability n(u) d(i) / N: n is the number of categories that the customer owns, d the number of the
+-- category's owners, and N the sum of either. The covariance of the residuals, divided by their standard deviations, is
+-- what owning one category says about the other.
 with
 
 adoptions as (
