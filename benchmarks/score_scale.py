@@ -104,7 +104,7 @@ def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
     Args:
         scale: times the sample's customers.
         folder: an empty folder on a local disk with a few gigabytes.
-        all_pairs: keep every candidate pair, as judging the score does, instead of each customer's best few.
+        all_pairs: keep every candidate pair instead of each customer's best few.
 
     Raises:
         ShopError: the sample is not installed.
@@ -115,7 +115,7 @@ def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
     multiply(here, scale)
     warehouse = Paths(folder).warehouse
     ours.write_warehouse(here, here.newest_day, warehouse)
-    variables = ours.dbt_vars(here, here.newest_day) if all_pairs else None
+    variables = {**ours.dbt_vars(here, here.newest_day), "score_keep_per_customer": 0} if all_pairs else None
     here.connection.close()
     lines, customers, pairs = _size(warehouse)
     command = ours.dbt_command(folder, variables)

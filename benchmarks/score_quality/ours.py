@@ -23,9 +23,15 @@ SOURCE = "shop"
 # The one place that knows what the models are called and take.
 SELECTION = "tag:cross_sell"
 TABLE = "cross_sell.customer_opportunities"
-CUSTOMER, CATEGORY, SCORE, PROBABILITY = "customer_key", "category_key", "likelihood", "likelihood"
-# Nothing is judged fairly by its best few: 0 keeps every candidate.
-ALL_PAIRS = {"score_keep_per_customer": 0}
+# What is judged: every candidate pair, with a likelihood that is not rounded. The published table has each customer's
+# best few, rounded to three digits.
+SCORES = """
+select customers.customer_key, categories.category_key, scores.likelihood
+from {catalog}intermediate.int_scores as scores
+join {catalog}intermediate.int_score_customers as customers using (step, customer_number)
+join {catalog}intermediate.int_score_categories as categories using (step, category_number)
+where scores.step = 0
+"""
 TARGET = "dbt_target"
 
 
@@ -64,9 +70,8 @@ def score(shop: Shop, cutoff: dt.date, folder: Path) -> pa.Table:
 
 
 def dbt_vars(shop: Shop, cutoff: dt.date) -> dict[str, Any]:
-    """The models' variables for a comparison: every pair is kept, days are the protocol's."""
+    """The models' variables for a comparison: days are the protocol's."""
     return {
-        **ALL_PAIRS,
         "score_as_of": str(cutoff),
         "score_horizon_days": shop.horizon_days,
         "score_active_days": shop.active_days,
@@ -176,10 +181,10 @@ def _opportunities(shop: Shop, warehouse: Path) -> pa.Table:
         need_opportunities(connection, "warehouse.")
         return connection.sql(
             f"""select customers.customer_id, categories.name as category,
-                cast(found.{SCORE} as double) as score, cast(found.{PROBABILITY} as double) as probability
-            from warehouse.{TABLE} as found
-            join customers on found.{CUSTOMER} = '{SOURCE}:' || customers.customer_id
-            join categories on found.{CATEGORY} = '{SOURCE}:' || categories.name
+                scores.likelihood as score, scores.likelihood as probability
+            from ({SCORES.format(catalog="warehouse.")}) as scores
+            join customers on scores.customer_key = '{SOURCE}:' || customers.customer_id
+            join categories on scores.category_key = '{SOURCE}:' || categories.name
             order by customers.customer, categories.category"""
         ).to_arrow_table()
     finally:

@@ -2,3 +2,8 @@
 {% macro source_key(id, source_name='source_name') -%}
   {{ source_name }} || ':' || {{ id }}
 {%- endmacro %}
+
+{#- The source's own number back from such a key. -#}
+{% macro id_of_key(key, source_name='source_name') -%}
+  substr({{ key }}, length({{ source_name }}) + 2)
+{%- endmacro %}

@@ -134,7 +134,8 @@ class Warehouse:
         dbt parses the project again (four seconds) when a variable or the warehouse's path has changed, so each set of
         variables has a target folder of its own, and every warehouse is in the same place while dbt runs.
         """
-        arguments = ["build", "--exclude-resource-type", "unit_test"] if tests else ["run"]
+        # Not `dbt run`, which leaves out the seeds.
+        arguments = ["build", "--exclude-resource-type", "unit_test"] + ([] if tests else ["test"])
         settings = "{" + ", ".join(f"{name}: {value}" for name, value in variables.items()) + "}"
         target = self.target / (f"{zlib.crc32(settings.encode()):x}" if variables else "defaults")
         arguments += ["--vars", settings, "--target-path", str(target), "--log-path", str(self.folder / "logs")]

@@ -89,6 +89,14 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
         ("MILK", True, 1, 3, 3, Decimal("9.00")),
         ("Unknown", True, 2, 1, 1, Decimal("4.00")),
     ]
+    # The shop writes in capitals; a category without a name is called Unknown. All three customers bought milk.
+    assert published(data, "select category_name, category_label, is_staple from core.dim_categories order by 1") == [
+        ("BREAD", "Bread", False),
+        ("COUPONS", "Coupons", False),
+        ("FUEL", "Fuel", False),
+        ("MILK", "Milk", True),
+        ("Unknown", "Unknown", False),
+    ]
     # Three customers bought; of 38.00 in all 9.00 went for milk.
     assert [
         (name, round(customers * 3, 9), round(spending * 38, 9))
@@ -110,6 +118,20 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
         ("1", "Unknown", False, 2),
         ("2", "MILK", True, 0),
         ("4", "MILK", True, 0),
+    ]
+    # Customers 2 and 4 never bought bread. Three days are too little to learn from, so the likelihood is the adoption rate:
+    # one customer of three has started, which over 28 days is more than the greatest rate, 0.5. Customers 1, 1, 2 and 4
+    # spent 5.00 on bread and 9.00 on milk when they started, 3.50 on average: (5.00 + 5 x 3.50) / (1 + 5) = 3.75.
+    assert published(
+        data,
+        """
+        select customer_id, category_label, is_staple, likelihood, baseline_likelihood, lift_over_baseline, expected_spend,
+            expected_value, rank
+        from cross_sell.customer_opportunities order by customer_id
+        """,
+    ) == [
+        ("2", "Bread", False, 0.5, 0.5, 1.0, 3.75, 1.875, 1),
+        ("4", "Bread", False, 0.5, 0.5, 1.0, 3.75, 1.875, 1),
     ]
     # Three days, the one without purchases too; far too few to learn from whom the shop loses.
     assert published(data, "select count(*) from core.dim_dates") == [(3,)]

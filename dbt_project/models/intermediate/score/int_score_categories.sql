@@ -24,9 +24,10 @@ dates as (
 
 ),
 
-names as (
+named as (
 
     select
+        source_name,
         category_number,
         category_key,
         category_name,
@@ -34,9 +35,28 @@ names as (
         min(purchase_date) as first_sold_date
     from {{ ref('int_score_lines') }}
     group by
+        source_name,
         category_number,
         category_key,
         category_name
+
+),
+
+names as (
+
+    select
+        named.*,
+        {%- if var('score_level') == 'product' %}
+            -- The name of a product is its number, which is not for people to write differently.
+            named.category_name as category_label
+        {%- else %}
+            {{ category_label('named.category_name', 'labels.category_label') }} as category_label
+        {%- endif %}
+    from named
+    left join {{ ref('category_labels') }} as labels
+        on
+            named.source_name = labels.source_name
+            and named.category_name = labels.category_name
 
 ),
 
@@ -98,6 +118,7 @@ shops as (
     select
         source_name,
         step,
+        count(*) as customer_count,
         sum(case when is_active then 1 else 0 end) as active_customer_count,
         sum(case when is_sampled then owned_count else 0 end) as sampled_breadth,
         sum(
@@ -124,6 +145,7 @@ counted as (
         owners.adoption_amount,
         coalesce(buyers.buyer_count, 0) as buyer_count,
         coalesce(buyers.recent_buyer_count, 0) as recent_buyer_count,
+        shops.customer_count,
         shops.active_customer_count,
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
@@ -174,12 +196,14 @@ select
     rated.category_number,
     names.category_key,
     names.category_name,
+    names.category_label,
     substr(names.category_hash, 1, 1) as hash_letter,
     rated.first_sold_step,
     cast(rated.owner_count as {{ dbt.type_int() }}) as owner_count,
     cast(rated.candidate_count as {{ dbt.type_int() }}) as candidate_count,
     cast(rated.adopter_count as {{ dbt.type_int() }}) as adopter_count,
     cast(rated.buyer_count as {{ dbt.type_int() }}) as buyer_count,
+    cast(rated.owner_count as double) / rated.customer_count as penetration,
     least(
         {{ maximum_adoption_rate() }},
         greatest(

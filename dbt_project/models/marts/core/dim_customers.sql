@@ -169,8 +169,8 @@ segmented as (
                 scored.recency_score >= 4 and scored.frequency_score >= 4 and scored.monetary_score >= 4
                 then 'champion'
             when scored.recency_score >= 3 and scored.frequency_score >= 4 then 'loyal'
-            when scored.recency_score <= 2 and scored.frequency_score >= 3 then 'at risk'
-            when scored.recency_score <= 2 then 'dormant'
+            when scored.recency_score <= 2 and scored.frequency_score >= 3 then 'less recent'
+            when scored.recency_score <= 2 then 'occasional'
             else 'regular'
         end as rfm_segment
     from joined

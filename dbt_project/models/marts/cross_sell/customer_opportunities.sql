@@ -21,6 +21,13 @@ customers as (
 
 ),
 
+weights as (
+
+    select * from {{ ref('int_score_weights') }}
+    where step = 0
+
+),
+
 backtest as (
 
     select * from {{ ref('score_backtest') }}
@@ -79,39 +86,60 @@ dates as (
     from {{ ref('int_score_dates') }}
     group by source_name
 
+),
+
+-- The baseline is the likelihood without anything about the customer, which is what int_scores gives where nothing helps to
+-- predict: the category's adoption rate, at the level that was learned.
+compared as (
+
+    select
+        kept.*,
+        {{ likelihood(log_odds('kept.adoption_rate') ~ " + case when kept.score_basis = 'too little history' then 0 else weights.level end") }}
+            as baseline_likelihood,
+        -- Null without a back-test: greatest() and least() would pass the null over.
+        case
+            when drift.typical_drift is not null
+                then {{ likelihood('kept.score - ' ~ z_of_90_percent() ~ ' * drift.typical_drift') }}
+        end as likelihood_low,
+        case
+            when drift.typical_drift is not null
+                then {{ likelihood('kept.score + ' ~ z_of_90_percent() ~ ' * drift.typical_drift') }}
+        end as likelihood_high
+    from kept
+    left join weights
+        on kept.source_name = weights.source_name
+    left join drift
+        on kept.source_name = drift.source_name
+
 )
 
--- Sums of fractions differ in their last digits from build to build: these are rounded to digits that do not.
+-- Ranks come from unrounded scores; what is published is rounded to the digits that people use.
 select
     customers.customer_key || ':' || categories.category_key as opportunity_key,
-    kept.source_name,
+    compared.source_name,
     customers.customer_key,
+    {{ id_of_key('customers.customer_key', 'compared.source_name') }} as customer_id,
     categories.category_key,
     categories.category_name,
+    categories.category_label,
+    {{ is_staple('categories.penetration') }} as is_staple,
     dates.as_of_date,
     cast({{ var('score_horizon_days') }} as bigint) as horizon_days,
-    round(kept.likelihood, 9) as likelihood,
-    -- Null without a back-test: greatest() and least() would pass the null over.
-    case
-        when drift.typical_drift is not null
-            then round({{ likelihood('kept.score - ' ~ z_of_90_percent() ~ ' * drift.typical_drift') }}, 9)
-    end as likelihood_low,
-    case
-        when drift.typical_drift is not null
-            then round({{ likelihood('kept.score + ' ~ z_of_90_percent() ~ ' * drift.typical_drift') }}, 9)
-    end as likelihood_high,
-    round(categories.expected_spend, 6) as expected_spend,
-    round(kept.likelihood * categories.expected_spend, 6) as expected_value,
-    cast(kept.opportunity_rank as bigint) as rank,
-    kept.score_basis,
-    case when kept.score_basis <> 'too little history' then dates.learned_from_date end as learned_from_date,
-    case when kept.score_basis <> 'too little history' then dates.as_of_date end as learned_until_date
-from kept
+    {{ significant_digits('compared.likelihood', 3) }} as likelihood,
+    {{ significant_digits('compared.likelihood_low', 3) }} as likelihood_low,
+    {{ significant_digits('compared.likelihood_high', 3) }} as likelihood_high,
+    {{ significant_digits('compared.baseline_likelihood', 3) }} as baseline_likelihood,
+    round(compared.likelihood / nullif(compared.baseline_likelihood, 0), 2) as lift_over_baseline,
+    round(categories.expected_spend, 2) as expected_spend,
+    round(compared.likelihood * categories.expected_spend, 4) as expected_value,
+    cast(compared.opportunity_rank as bigint) as rank,
+    compared.score_basis,
+    case when compared.score_basis <> 'too little history' then dates.learned_from_date end as learned_from_date,
+    case when compared.score_basis <> 'too little history' then dates.as_of_date end as learned_until_date
+from compared
 inner join categories
-    on kept.category_number = categories.category_number
+    on compared.category_number = categories.category_number
 inner join customers
-    on kept.customer_number = customers.customer_number
+    on compared.customer_number = customers.customer_number
 inner join dates
-    on kept.source_name = dates.source_name
-left join drift
-    on kept.source_name = drift.source_name
+    on compared.source_name = dates.source_name

@@ -46,16 +46,19 @@ affinity as (
 
 ),
 
--- What owning one category says for another: it counts in the score, and those who own the one did begin with the other
--- more often than those who do not.
+-- What owning one category says for another: it counts in the score, and customers who own the one started with the
+-- other more often than customers who do not.
 evidence as (
 
     select
         co_ownership.owned_number,
         co_ownership.wanted_number,
-        co_ownership.residual_co_ownership,
+        -- What owning the one adds, compared with the shop's average customer: in an additive model the Shapley value of an
+        -- independent feature (Lundberg and Lee 2017). All reasons of an opportunity have the same weight, left out here.
+        co_ownership.residual_co_ownership * (1 - owned.penetration) as contribution,
         affinity.category_key as owned_category_key,
         affinity.category_name as owned_category_name,
+        affinity.category_label as owned_category_label,
         affinity.adoption_lift
     from co_ownership
     inner join weights
@@ -69,7 +72,7 @@ evidence as (
             owned.category_key = affinity.category_key
             and wanted.category_key = affinity.other_category_key
     where
-        co_ownership.residual_co_ownership > 0
+        co_ownership.residual_co_ownership * (1 - owned.penetration) > 0
         and weights.has_signal
         and weights.residual_co_ownership > 0
         and affinity.adoption_lift >= {{ reason_minimum_adoption_lift() }}
@@ -84,10 +87,11 @@ ranked as (
         opportunities.customer_key,
         evidence.owned_category_key,
         evidence.owned_category_name,
+        evidence.owned_category_label,
         evidence.adoption_lift,
         row_number() over (
             partition by opportunities.opportunity_key
-            order by evidence.residual_co_ownership desc, evidence.owned_number asc
+            order by evidence.contribution desc, evidence.owned_number asc
         ) as reason_rank
     from opportunities
     inner join customers
@@ -110,6 +114,7 @@ select
     cast(reason_rank as bigint) as rank,
     owned_category_key,
     owned_category_name,
+    owned_category_label,
     adoption_lift
 from ranked
 where reason_rank <= {{ reasons_per_opportunity() }}
