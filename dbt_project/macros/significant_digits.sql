@@ -1,6 +1,6 @@
-{#- The number with so many significant digits: 0.012345 with three of them is 0.0123. Zero stays zero and null stays null.
-    Spark's round() takes only a constant number of decimals, so the number is brought to that many digits before the point,
-    rounded, and brought back. -#}
+{#- The number rounded to significant digits: 0.012345 to three of them is 0.0123. Zero stays zero and null stays null.
+    Spark's round() only takes a constant number of decimals. So the number is multiplied by the power of ten that brings
+    these digits before the decimal point, rounded, and divided again. -#}
 {% macro significant_digits(expression, digits) -%}
 {%- set value = 'cast(' ~ expression ~ ' as double)' -%}
 {%- set scale = 'power(10, ' ~ (digits - 1) ~ ' - floor(log10(abs(nullif(' ~ value ~ ', 0)))))' -%}

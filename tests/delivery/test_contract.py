@@ -81,7 +81,7 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
         "name": "customer_key",
         "logicalType": "string",
         "physicalType": "string",
-        "description": "Unique over all shops.",
+        "description": "The customer, as source_name:customer_id. Unique across all shops.",
         "primaryKey": True,
         "primaryKeyPosition": 1,
         "required": True,

@@ -119,14 +119,15 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
         ("2", "MILK", True, 0),
         ("4", "MILK", True, 0),
     ]
-    # Customers 2 and 4 never bought bread. Three days are too little to learn from, so the likelihood is the adoption rate:
-    # one customer of three has started, which over 28 days is more than the greatest rate, 0.5. Customers 1, 1, 2 and 4
-    # spent 5.00 on bread and 9.00 on milk when they started, 3.50 on average: (5.00 + 5 x 3.50) / (1 + 5) = 3.75.
+    # Customers 2 and 4 never bought bread. Three days are too little to learn from, so the likelihood is the adoption
+    # rate: one customer of three has started, which over 28 days is more than the greatest rate, 0.5. The customer who
+    # started with bread spent 5.00 on it, the three who started with milk 9.00: 14.00 / 4 = 3.50 is the mean, and
+    # (5.00 + 5 x 3.50) / (1 + 5) = 3.75.
     assert published(
         data,
         """
-        select customer_id, category_label, is_staple, likelihood, baseline_likelihood, lift_over_baseline, expected_spend,
-            expected_value, rank
+        select customer_id, category_label, is_staple, likelihood, baseline_likelihood, lift_over_baseline,
+            expected_spend, expected_value, rank
         from cross_sell.customer_opportunities order by customer_id
         """,
     ) == [

@@ -47,7 +47,7 @@ names as (
     select
         named.*,
         {%- if var('score_level') == 'product' %}
-            -- The name of a product is its number, which is not for people to write differently.
+            -- At this level the name is the product's number, which must stay as it is.
             named.category_name as category_label
         {%- else %}
             {{ category_label('named.category_name', 'labels.category_label') }} as category_label

@@ -88,14 +88,16 @@ dates as (
 
 ),
 
--- The baseline is the likelihood without anything about the customer, which is what int_scores gives where nothing helps to
+-- The baseline is the likelihood without anything about the customer, as int_scores gives it where nothing helps to
 -- predict: the category's adoption rate, at the level that was learned.
 compared as (
 
     select
         kept.*,
-        {{ likelihood(log_odds('kept.adoption_rate') ~ " + case when kept.score_basis = 'too little history' then 0 else weights.level end") }}
-            as baseline_likelihood,
+        case
+            when kept.score_basis = 'too little history' then kept.adoption_rate
+            else {{ likelihood(log_odds('kept.adoption_rate') ~ ' + weights.level') }}
+        end as baseline_likelihood,
         -- Null without a back-test: greatest() and least() would pass the null over.
         case
             when drift.typical_drift is not null
