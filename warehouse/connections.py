@@ -5,6 +5,7 @@ import time
 
 import duckdb
 
+from warehouse.locks import Say
 from warehouse.paths import Paths
 from warehouse.sql import quote_text
 
@@ -23,7 +24,11 @@ class WarehouseBusyError(Exception):
 
 
 def connect(
-    paths: Paths, *, read_only: bool = False, wait_seconds: float = WAIT_FOR_FILE_SECONDS
+    paths: Paths,
+    *,
+    read_only: bool = False,
+    wait_seconds: float = WAIT_FOR_FILE_SECONDS,
+    say: Say | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """Open the warehouse file, waiting for a process that still holds it.
 
@@ -31,6 +36,7 @@ def connect(
         paths: where the warehouse is.
         read_only: open without the right to write; still shuts out writers of other processes.
         wait_seconds: how long to wait for the file.
+        say: called with one line when the wait begins.
 
     Raises:
         WarehouseBusyError: another process kept the file open all that time; its number is in the message.
@@ -43,9 +49,12 @@ def connect(
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise
+            holder = re.search(r"PID (\d+)", str(error))
+            who = f"process {holder[1]}" if holder else "another process"
+            if say:
+                say(f"waiting up to {wait_seconds:.0f} s for {who}, which has {paths.warehouse} open")
+                say = None
             if time.monotonic() > deadline:
-                holder = re.search(r"PID (\d+)", str(error))
-                who = f"process {holder[1]}" if holder else "another process"
                 raise WarehouseBusyError(
                     f"{paths.warehouse} is held open by {who}, for more than {wait_seconds:.0f} s. "
                     f"Close it there; people read {paths.published}, which never blocks a run."

@@ -39,13 +39,27 @@ def test_what_cannot_be_answered_is_named(arguments: tuple[str, ...], said: tupl
     assert "Traceback" not in asked.stdout + asked.stderr
 
 
-def test_where_nothing_is_published_yet_the_missing_file_is_named(shop: Shop, tmp_path: Path) -> None:
+def test_where_nothing_is_published_yet_it_says_so(shop: Shop, tmp_path: Path) -> None:
     asked = shop.mf("query", "--metrics", "total_spending", data=tmp_path)
     assert asked.returncode == 1
-    assert f'"{tmp_path}/published/next_aisle.duckdb"' in asked.stdout
-    assert "does not exist" in asked.stdout
+    assert f"nothing is published yet at {tmp_path}/published/next_aisle.duckdb: make run" in asked.stdout
     assert "Traceback" not in asked.stdout + asked.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_metric_can_be_tried_on_the_warehouse_before_it_is_published(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(shop.project.data / "warehouse.duckdb", tmp_path)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
+        warehouse.execute(
+            "delete from core.fct_baskets where basket_key <> (select min(basket_key) from core.fct_baskets)"
+        )
+        warehouse.execute("update core.fct_baskets set amount = 12.34")
+    monkeypatch.setitem(shop.project.env, "NEXT_AISLE_METRICS_FROM", "warehouse")
+    asked = shop.mf("query", "--quiet", "--decimals", "2", "--metrics", "total_spending", data=tmp_path)
+    assert asked.returncode == 0, asked.stdout
+    assert asked.stdout.split() == ["total_spending", "----------------", "12.34"]
 
 
 def test_a_published_copy_without_rows_has_no_rows_or_no_number_to_give(
