@@ -1,6 +1,7 @@
 """The doors at a terminal: `python -m delivery query` and `python -m delivery contract`."""
 
 import argparse
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ import yaml
 
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
 from delivery.contract import FOLDER, ContractError, files, read_metadata, render
-from delivery.query import ask
+from delivery.query import FORMATS, QueryError, ask, open_shell
 from quality import objectives
 from quality.objectives import ObjectivesError
+from warehouse.connections import WarehouseBusyError
 from warehouse.dbt_project import DbtProjectError, prepare, read_manifest
 from warehouse.safe_files import replacing
 from warehouse.settings import Settings
@@ -108,16 +110,40 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    parser = argparse.ArgumentParser(prog="python -m delivery", description="The doors to the published result.")
+    parser = argparse.ArgumentParser(prog="python -m delivery", description="Read what is published, and its contract.")
     commands = parser.add_subparsers(dest="command", required=True)
-    query = commands.add_parser("query", help="ask the published copy in SQL: one statement, or one after the other")
-    query.add_argument("sql", nargs="?", help="a statement; without one, statements are read from the terminal")
-    made = commands.add_parser("contract", help="write the data contract anew from dbt's metadata")
+    query = commands.add_parser(
+        "query",
+        help="ask the published copy in SQL",
+        description="Ask the published copy in SQL. Nothing can be changed by it.",
+        epilog="examples:\n"
+        "  %(prog)s                                  DuckDB's shell: history, several lines, .tables, .mode csv\n"
+        '  %(prog)s "from core.dim_customers limit 5"\n'
+        '  %(prog)s --format csv "from core.dim_customers" > customers.csv\n'
+        "  %(prog)s < report.sql                     statements, separated by semicolons\n"
+        '  %(prog)s --warehouse "from failed_rows.<name of the test>"',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    query.add_argument(
+        "sql", nargs="?", help="statements; without them, those of standard input or a shell to type them"
+    )
+    query.add_argument(
+        "--format", choices=["table", *FORMATS], default="table", help="of the rows (default: a table to read)"
+    )
+    query.add_argument(
+        "--warehouse", action="store_true", help="ask the private warehouse: also raw, staging and failed rows"
+    )
+    made = commands.add_parser(
+        "contract",
+        help="write the data contract from dbt's metadata",
+        description="Write the data contract from dbt's metadata, unless that would break its readers without a new "
+        "version. Needs the packages of the group `contract`: make contract",
+    )
     made.add_argument("--check", action="store_true", help="write nothing; fail when the committed files are stale")
     made.add_argument("--since", metavar="REVISION", help="also hold the contract of this git revision")
     chosen = parser.parse_args(arguments)
     if chosen.command == "query":
-        return ask(Settings().paths, chosen.sql)
+        return _query(chosen)
     try:
         return contract(check=chosen.check, since=chosen.since)
     except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as error:
@@ -126,6 +152,20 @@ def main(arguments: list[str] | None = None) -> int:
     except yaml.YAMLError as error:
         print(f"error: a file of {FOLDER} is no YAML: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
+
+
+def _query(chosen: argparse.Namespace) -> int:
+    # Of `... | head`, without a traceback.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    paths = Settings().paths
+    try:
+        if chosen.sql is None and sys.stdin.isatty():
+            open_shell(paths, warehouse=chosen.warehouse)
+        ask(paths, chosen.sql or sys.stdin.read(), style=chosen.format, warehouse=chosen.warehouse)
+    except (QueryError, WarehouseBusyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

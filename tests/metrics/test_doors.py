@@ -52,11 +52,9 @@ def test_a_metric_can_be_tried_on_the_warehouse_before_it_is_published(
 ) -> None:
     shutil.copy(shop.project.data / "warehouse.duckdb", tmp_path)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as warehouse:
-        warehouse.execute(
-            "delete from core.fct_baskets where basket_key <> (select min(basket_key) from core.fct_baskets)"
-        )
-        warehouse.execute("update core.fct_baskets set amount = 12.34")
-    monkeypatch.setitem(shop.project.env, "NEXT_AISLE_METRICS_FROM", "warehouse")
+        warehouse.execute("delete from core.fct_purchases where rowid > (select min(rowid) from core.fct_purchases)")
+        warehouse.execute("update core.fct_purchases set amount = 12.34")
+    monkeypatch.setitem(shop.project.env, "DBT_TARGET", "warehouse")
     asked = shop.mf("query", "--quiet", "--decimals", "2", "--metrics", "total_spending", data=tmp_path)
     assert asked.returncode == 0, asked.stdout
     assert asked.stdout.split() == ["total_spending", "----------------", "12.34"]
