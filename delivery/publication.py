@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -10,7 +11,7 @@ from delivery.contract import files
 from quality.audit import is_audited
 from warehouse.connections import FILE_FORMAT, connect, count
 from warehouse.paths import Paths
-from warehouse.safe_files import replacing
+from warehouse.safe_files import is_disk_full, replacing
 from warehouse.sql import quote_name, quote_table, quote_text
 
 # What readers have, as the dbt project's source `published` names it; the models tell new rows by it.
@@ -32,11 +33,46 @@ class Publication:
     columns: dict[str, list[str]]
 
 
+class Description(NamedTuple):
+    """What dbt's metadata says of a table.
+
+    Attributes:
+        text: what one row is.
+        columns: the name of a column to what it holds.
+    """
+
+    text: str
+    columns: dict[str, str]
+
+
 class PublicationError(Exception):
     """The copy could not be made or is not whole; the copy published before stays."""
 
 
-def publish(paths: Paths, tables: Sequence[tuple[str, str]], contract: Mapping[str, str]) -> Publication:
+def describe(models: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Description]:
+    """Take the descriptions of tables and columns from dbt's metadata.
+
+    Args:
+        models: nodes of dbt's manifest.
+
+    Returns:
+        (schema, table) to its description.
+    """
+    return {
+        (node["schema"], node["alias"]): Description(
+            node["description"].strip(),
+            {name: column["description"].strip() for name, column in node["columns"].items()},
+        )
+        for node in models
+    }
+
+
+def publish(
+    paths: Paths,
+    tables: Sequence[tuple[str, str]],
+    contract: Mapping[str, str],
+    descriptions: Mapping[tuple[str, str], Description],
+) -> Publication:
     """Copy tables of the warehouse to the published file, and put the contract in the same folder.
 
     The copy is made under another name, compared row count by row count, written through to the disk and then renamed
@@ -46,9 +82,10 @@ def publish(paths: Paths, tables: Sequence[tuple[str, str]], contract: Mapping[s
         paths: where data lives.
         tables: (schema, table) of each.
         contract: file name to text, as `delivery.contract` gives them.
+        descriptions: of the tables and their columns; they become comments in the copy.
 
     Raises:
-        PublicationError: the warehouse was not judged good enough, the disk is full, or a row count differs.
+        PublicationError: the warehouse was not judged good enough, a row count differs, or the copy cannot be written.
         WarehouseBusyError: another process keeps the warehouse open.
     """
     if not is_audited(paths):
@@ -63,13 +100,14 @@ def publish(paths: Paths, tables: Sequence[tuple[str, str]], contract: Mapping[s
         with replacing(paths.published, *(folder / name for name in contract)) as (copy, *contract_files):
             for file, text in zip(contract_files, contract.values(), strict=True):
                 file.write_text(text, encoding="utf-8")
-            row_counts, columns = _copy(paths.warehouse, copy, tables)
+            row_counts, columns = _copy(paths.warehouse, copy, tables, descriptions)
             copy.chmod(0o444)
             # A reader that opened the old copy for writing left changes that must not meet the new one.
             paths.published.with_name(paths.published.name + ".wal").unlink(missing_ok=True)
     except (duckdb.Error, OSError) as error:
+        way_out = f"The disk is full: free some space below {paths.root} and run again. " if is_disk_full(error) else ""
         raise PublicationError(
-            f"could not write {paths.published}: {error}. Is the disk full? It stays as it was."
+            f"could not write {paths.published}: {error}. {way_out}The copy published before stays as it was."
         ) from error
     for path in files(folder):
         # Of a schema that is no longer published.
@@ -106,8 +144,13 @@ def note_published_deliveries(paths: Paths) -> int:
         return count(connection, PUBLISHED_DELIVERIES)
 
 
-def _copy(source: Path, target: Path, tables: Sequence[tuple[str, str]]) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Copy the tables; gives the rows and the columns of each."""
+def _copy(
+    source: Path,
+    target: Path,
+    tables: Sequence[tuple[str, str]],
+    descriptions: Mapping[tuple[str, str], Description],
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """Copy and describe the tables; gives the rows and the columns of each."""
     row_counts: dict[str, int] = {}
     columns: dict[str, list[str]] = {}
     with duckdb.connect(str(target), config=FILE_FORMAT) as connection:
@@ -123,6 +166,18 @@ def _copy(source: Path, target: Path, tables: Sequence[tuple[str, str]]) -> tupl
                 raise PublicationError(f"{schema}.{table}: {there:,} rows in the warehouse, {here:,} in the copy")
             row_counts[f"{schema}.{table}"] = here
             columns[f"{schema}.{table}"] = connection.table(name).columns
+            if (schema, table) in descriptions:
+                _comment(connection, name, columns[f"{schema}.{table}"], descriptions[schema, table])
         connection.execute("detach warehouse")
         connection.execute("checkpoint")
     return row_counts, columns
+
+
+def _comment(
+    connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str], description: Description
+) -> None:
+    """Put the description into the copy, where DuckDB's shell, notebooks and BI tools find it."""
+    connection.execute(f"comment on table {table} is {quote_text(description.text)}")
+    for column in columns:
+        if text := description.columns.get(column):
+            connection.execute(f"comment on column {table}.{quote_name(column)} is {quote_text(text)}")

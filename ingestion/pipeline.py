@@ -25,6 +25,7 @@ from ingestion.raw_tables import DELIVERIES, DELIVERY_COLUMNS, LANDED_FILE, Ledg
 from ingestion.raw_tables import newest_deliveries as newest
 from warehouse.connections import tables as tables_of
 from warehouse.paths import Paths
+from warehouse.safe_files import is_disk_full
 from warehouse.settings import quiet_dlt
 
 # New columns are loaded too; a changed type stops the load.
@@ -260,7 +261,7 @@ def explained(error: BaseException, paths: Paths) -> LoadError:
         cause = cause.__cause__
     # DuckDB adds the statement below its first line.
     said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-    if "No space left" in said or "File too large" in said or "Disk quota" in said:
+    if is_disk_full(cause):
         return LoadError(f"the disk is full: {said}. Free some space below {paths.root} and run again.")
     return LoadError(
         f"{said}. Nothing of this load counts; run again. If that does not help, remove {paths.warehouse}: "

@@ -66,6 +66,15 @@ def write_through(path: Path) -> None:
         os.close(handle)
 
 
+def is_disk_full(error: BaseException) -> bool:
+    """Say whether a write failed because the disk, or what may be used of it, is full.
+
+    Args:
+        error: of Python or of DuckDB, which has the system's words in its message.
+    """
+    return any(words in str(error) for words in ("No space left", "File too large", "Disk quota"))
+
+
 def _remove_unfinished(target: Path) -> None:
     # DuckDB's own log has the name of the unfinished file and `.wal`.
     for leftover in target.parent.glob(f".{_literal(target.name)}.*.part*"):

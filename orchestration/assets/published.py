@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from delivery.contract import ContractError, in_force, problem
-from delivery.publication import PublicationError, note_published_deliveries, publish
+from delivery.publication import PublicationError, describe, note_published_deliveries, publish
 from orchestration.keys import PUBLISHED, PUBLISHED_DELIVERIES, VERDICT, WAREHOUSE_POOL, model_key
 from orchestration.project import Project
 from orchestration.translators import EVERY_NIGHT
@@ -20,7 +20,8 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
     Args:
         project: what the definitions are made from; everything below models/marts is published.
     """
-    marts = [(node["schema"], node["alias"]) for node in published_models(project.manifest)]
+    models = published_models(project.manifest)
+    marts = [(node["schema"], node["alias"]) for node in models]
 
     @dg.asset(
         key=PUBLISHED,
@@ -36,7 +37,7 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
         try:
             with only_writer(project.paths, context.log.info):
                 texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
-                publication = publish(project.paths, marts, texts)
+                publication = publish(project.paths, marts, texts, describe(models))
         except (PublicationError, WarehouseBusyError, ContractError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         if outdated := problem(texts, publication.columns):

@@ -1,6 +1,7 @@
 """The published copy: whole, swapped in one step, never in a reader's way."""
 
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import dagster as dg
 import duckdb
 import pytest
 
-from delivery.publication import Publication, PublicationError, note_published_deliveries
+from delivery.publication import Description, Publication, PublicationError, describe, note_published_deliveries
 from delivery.publication import publish as publish_as_is
 from orchestration.definitions import defs
 from quality.audit import mark_audited
@@ -22,10 +23,14 @@ from warehouse.paths import PROJECT_DIR
 TABLES = [("core", "fct")]
 
 
-def publish(tables: list[tuple[str, str]], contract: Mapping[str, str] | None = None) -> Publication:
+def publish(
+    tables: list[tuple[str, str]],
+    contract: Mapping[str, str] | None = None,
+    descriptions: Mapping[tuple[str, str], Description] | None = None,
+) -> Publication:
     """Publish the warehouse as it is now, judged good enough."""
     mark_audited(here.paths(), "run-1")
-    return publish_as_is(here.paths(), tables, contract or {})
+    return publish_as_is(here.paths(), tables, contract or {}, descriptions or {})
 
 
 @pytest.fixture
@@ -127,10 +132,50 @@ def test_a_reader_in_this_process_does_not_block_either(filled: Path) -> None:
 def test_a_missing_table_leaves_the_old_copy_and_no_leftovers(filled: Path) -> None:
     path = publish(TABLES).path
     grow()
-    with pytest.raises(PublicationError, match="stays as it was"):
+    with pytest.raises(PublicationError, match="stays as it was") as raised:
         publish([*TABLES, ("core", "gone")])
+    assert "disk" not in str(raised.value)
     assert rows(path) == 2
     assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_copy(filled: Path) -> None:
+    path = publish(TABLES).path
+    with here.connect() as connection:
+        connection.execute("insert into core.fct select hash(n) % 2147483647 from range(500_000) t(n)")
+    mark_audited(here.paths(), "run-1")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # What may still be written to one file.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(PublicationError, match=f"The disk is full: free some space below {here.paths().root}"):
+            publish_as_is(here.paths(), TABLES, {}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert rows(path) == 2
+    assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+
+
+def test_tables_and_columns_have_their_descriptions_as_comments(filled: Path) -> None:
+    models = [
+        {
+            "schema": "core",
+            "alias": "fct",
+            "description": "One row per 'thing'.\nNot \"more\"; -- really\n",
+            "columns": {
+                "n": {"description": "The shop's n\\"},
+                "gone": {"description": "a column that is no longer there"},
+            },
+        }
+    ]
+    path = publish(TABLES, descriptions=describe(models)).path
+    with duckdb.connect(str(path), read_only=True) as connection:
+        assert connection.execute("select table_name, comment from duckdb_tables()").fetchall() == [
+            ("fct", "One row per 'thing'.\nNot \"more\"; -- really")
+        ]
+        assert connection.execute(
+            "select column_name, comment from duckdb_columns() where not internal"
+        ).fetchall() == [("n", "The shop's n\\")]
 
 
 def test_what_a_killed_publication_left_is_removed_by_the_next(filled: Path) -> None:
@@ -156,7 +201,7 @@ def test_a_killed_publication_leaves_the_old_copy_whole(filled: Path) -> None:
     mark_audited(here.paths(), "run-1")
     program = (
         "from delivery.publication import publish; from warehouse.settings import Settings; print('go', flush=True); "
-        "publish(Settings().paths, [('core', 'fct')], {})"
+        "publish(Settings().paths, [('core', 'fct')], {}, {})"
     )
     for delay in (0.0, 0.05, 0.15):
         process = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_DIR, stdout=subprocess.PIPE)
