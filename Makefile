@@ -5,6 +5,8 @@ SHELL := /bin/bash
 # uv from the machine, or one of our own below .tools/: the system's Python stays untouched.
 UV := $(shell command -v uv || echo .tools/bin/uv)
 PYTHON ?= python3
+# Of Dagster's UI.
+PORT ?= 3000
 export DAGSTER_DISABLE_TELEMETRY := 1
 # The same settings as dg's own commands, which read .env by themselves.
 ifneq (,$(wildcard .env))
@@ -13,10 +15,14 @@ export
 endif
 export UV_PYTHON_DOWNLOADS ?= automatic
 
-.PHONY: help setup run test lint lint-sql ui query contract bench score-eval spark clean
+# Says once how to call the uv of .tools/ by hand.
+UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
+
+.PHONY: help setup run test lint lint-sql ui query docs contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@$(UV_BY_HAND)
 
 .tools/bin/uv:
 	@echo "installing uv into .tools/ (it was not found on this machine)"
@@ -24,10 +30,11 @@ help: ## list the commands
 	@$(PYTHON) -m venv .tools 2>/dev/null || { echo "error: $(PYTHON) cannot make a virtual environment. Install uv, or your system's package python3-venv" >&2; rm -rf .tools; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
 
+# Without a terminal, uv would print a line for each of 190 packages in place of its progress bar.
 setup: $(filter .tools/bin/uv,$(UV)) ## install what uv.lock says, into .venv
 	@# Compiled once: where Python may not write bytecode, each start would compile 1,300 modules anew (1.5 s a process).
-	@[ -d .venv ] || { echo "installing the packages of uv.lock into .venv/" && \
-		$(UV) sync --quiet --locked --group sample --compile-bytecode; }
+	@[ -d .venv ] || { echo "installing the packages of uv.lock into .venv/: about 900 MB on disk, a minute or two" && \
+		$(UV) sync $$([ -t 2 ] || echo --quiet) --locked --group sample --compile-bytecode && $(UV_BY_HAND); }
 	@$(UV) sync --quiet --locked --group sample
 
 run: setup ## everything from nothing: land, load, model, check, publish
@@ -48,15 +55,22 @@ lint-sql:
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 		NEXT_AISLE_DATA="$$folder" $(UV) run --no-sync sqlfluff lint dbt_project/models
 
-ui: setup ## Dagster's UI: assets, checks, schedule and lineage (http://localhost:3000)
-	@echo "Dagster's UI: http://localhost:3000 (stop it with Ctrl+C; it also runs the nightly schedule while it is open)"
-	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --log-level error
+# Where the port is taken, Dagster would take any other without a word, and the address below be another clone's.
+ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://localhost:3000 (another port: make ui PORT=3001)
+	@if (exec 3<>/dev/tcp/127.0.0.1/$(PORT)) 2>/dev/null; then \
+		echo "error: port $(PORT) is in use (maybe by another make ui). Choose another: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; fi
+	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C; it also runs the nightly schedule while it is open)"
+	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --port $(PORT) --log-level error
 
-query: setup ## ask the published copy in SQL
+query: setup ## ask the published copy in SQL, in DuckDB's shell
 	@$(UV) run --no-sync python -m delivery query
 
+docs: setup ## the catalogue as one page: tables, columns, tests, lineage
+	@$(UV) run --no-sync --directory dbt_project dbt --quiet docs generate --static
+	@echo "The catalogue, one page that needs no network: file://$(CURDIR)/dbt_project/target/static_index.html"
+
 # datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
-contract: setup ## write the data contract anew; refuses what would break its readers without a new version
+contract: setup ## write the data contract; refuses what would break its readers without a new version
 	@UV_PROJECT_ENVIRONMENT=.tools/contract $(UV) run --quiet --locked --group contract python -m delivery contract
 
 bench: setup ## speed and memory against plain DuckDB, in one run
