@@ -251,8 +251,9 @@ def _contract(metadata: Metadata, schema: str, models: list[Document]) -> Docume
             {
                 "server": "published",
                 "type": "duckdb",
-                "description": f"The published file, beside this one; elsewhere, set DATACONTRACT_DUCKDB_DATABASE to "
-                f"where {PUBLISHED_FILE} is.",
+                "description": "The published file, in the folder of this contract. It can only be opened read-only: "
+                f"duckdb.connect('{PUBLISHED_FILE}', read_only=True) in Python, duckdb -readonly {PUBLISHED_FILE} in a "
+                f"shell. For datacontract-cli in another folder, set DATACONTRACT_DUCKDB_DATABASE to the file's path.",
                 "database": PUBLISHED_FILE,
                 "schema": schema,
             }

@@ -16,7 +16,7 @@
   {%- if missing %}
   {%- do exceptions.raise_compiler_error(
       'nothing is loaded yet: ' ~ missing | sort | join(', ') ~ ' not found in ' ~ (target.path or target.name)
-      ~ '. Load and build everything, in the folder above this one: make run') %}
+      ~ '. Load and build everything: make run, in the root of the project') %}
   {%- endif %}
   {%- endif %}
 {%- endmacro %}

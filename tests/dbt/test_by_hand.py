@@ -44,7 +44,7 @@ def test_where_no_shop_is_loaded_dbt_creates_the_data_folder_and_says_what_to_do
     assert built.returncode == 2
     assert (
         f"  nothing is loaded yet: raw_complete_journey.customers not found in {by_hand.data}/warehouse.duckdb. "
-        "Load and build everything, in the folder above this one: make run\n"
+        "Load and build everything: make run, in the root of the project\n"
     ) in built.stdout
     assert "Traceback" not in built.stdout + built.stderr
 

@@ -169,6 +169,15 @@ def test_the_contract_of_what_is_published_lies_beside_it(first_night: Night) ->
     assert (folder / contract["servers"][0]["database"]).exists()
 
 
+def test_every_published_table_and_column_says_what_it_holds(first_night: Night) -> None:
+    with duckdb.connect(str(first_night.data / "published" / "next_aisle.duckdb"), read_only=True) as connection:
+        tables = dict(connection.execute("select table_name, comment from duckdb_tables()").fetchall())
+        columns = connection.execute("select table_name, column_name, comment from duckdb_columns() where not internal")
+        without = [(table, column) for table, column, comment in columns.fetchall() if not comment]
+    assert tables["dim_customers"].startswith("One row per customer"), tables["dim_customers"]
+    assert all(tables.values()) and without == []
+
+
 def origins(instance: dg.DagsterInstance, key: tuple[str, str], column: str) -> set[tuple[str, str, str]]:
     """The columns that a column comes from, as Dagster shows them."""
     event = instance.get_latest_materialization_event(dg.AssetKey(list(key)))
