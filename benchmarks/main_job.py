@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.processes import FailedError, Measured, run
+from warehouse.terminal import Terminal
 
 PROJECT = Path(__file__).resolve().parent.parent
 DBT_PROJECT = PROJECT / "dbt_project"
@@ -267,18 +267,18 @@ def main(arguments: list[str] | None = None) -> int:
         "--memory-limit", action="store_true", help="also run the whole job limited to two cores and 2 GiB"
     )
     chosen = parser.parse_args(arguments)
-    # The table needs 110 columns; where there is no terminal, rich would take it to be 80 wide.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+    # What the table needs.
+    console = Terminal(sys.stdout, columns=110)
     with tempfile.TemporaryDirectory(prefix="next-aisle-bench-", dir=chosen.data) as folder:
         bench = Bench(Path(folder).resolve())
         try:
-            with Progress(console=Console(stderr=True), transient=True) as progress:
+            with Progress(console=Terminal(sys.stderr), transient=True) as progress:
                 task = progress.add_task("measuring", total=7 * chosen.runs)
                 bench.prepare()
                 for _ in range(chosen.runs):
                     bench.round(lambda: progress.advance(task))
         except FailedError as error:
-            console.print(f"error: {error}", markup=False)
+            console.print(f"error: {error}")
             return 2
         console.print(machine(), soft_wrap=True)
         console.print(_table(bench, chosen.runs))
@@ -292,7 +292,7 @@ def main(arguments: list[str] | None = None) -> int:
                 fits, how, verdict = False, "see the message", f"fails: {error}"
             verdicts.append((fits, f"whole job on two cores and 2 GiB {verdict} ({how})"))
     for passed, text in verdicts:
-        console.print(f"{'pass' if passed else 'FAIL'}  {text}", markup=False, soft_wrap=True)
+        console.print(f"{'pass' if passed else 'FAIL'}  {text}", soft_wrap=True)
     return 0 if all(passed for passed, _ in verdicts) else 1
 
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks.main_job import machine
@@ -24,6 +23,7 @@ from benchmarks.processes import FailedError, run
 from benchmarks.score_quality import ours, shop
 from benchmarks.score_quality.shop import Shop, ShopError
 from warehouse.paths import Paths
+from warehouse.terminal import Terminal
 
 # Of the lines of a copy, by a hash of basket and product: those dropped, and those with another product.
 DROPPED_PERCENT = 10
@@ -202,9 +202,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--all-pairs", action="store_true", help="keep every pair instead of each customer's best few")
     parser.add_argument("--data", type=Path, help="existing folder for the temporary files (default: the system's)")
     chosen = parser.parse_args(arguments)
-    say = Console(stderr=True, highlight=False, soft_wrap=True)
-    # The table needs 120 columns; where there is no terminal, rich would take it to be 80 wide.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    say = Terminal(sys.stderr, soft_wrap=True)
+    # What the table needs.
+    console = Terminal(sys.stdout, columns=120)
     figures = []
     try:
         for scale in chosen.scale:
@@ -215,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
             say.print(f"{scale}x  {figure.pairs:,} pairs  {figure.seconds:.1f} s  (with making the shop {took})")
             figures.append(figure)
     except (ShopError, FailedError, ours.ModelsError) as error:
-        say.print(f"error: {error}", markup=False)
+        say.print(f"error: {error}")
         return 2
     console.print(machine(), soft_wrap=True)
     console.print(_table(figures, chosen.all_pairs))

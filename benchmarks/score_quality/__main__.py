@@ -10,11 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from benchmarks.score_quality import ours, shop
 from benchmarks.score_quality.shop import Shop, ShopError
 from warehouse.paths import PROJECT_DIR
+from warehouse.terminal import Terminal
 
 OUR_NAME = "ours"
 METHODS = (
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code: 0, or 2 when the shop, the cutoffs or the models cannot be used.
     """
     chosen = _parser().parse_args(arguments)
-    say = Console(stderr=True, highlight=False, soft_wrap=True)
+    say = Terminal(sys.stderr, soft_wrap=True)
     try:
         here = (
             shop.read(chosen.shop, chosen.level, chosen.horizon, chosen.active_days)
@@ -51,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _write(here, chosen.cutoff, chosen.predictions, say)
         return _judge(here, chosen, say)
     except (ShopError, ours.ModelsError) as error:
-        say.print(f"error: {error}", markup=False)
+        say.print(f"error: {error}")
         return 2
     except ModuleNotFoundError as error:
         if error.name not in {"numpy", "scipy", "implicit", "lightgbm", "matplotlib", "threadpoolctl"}:
@@ -147,7 +146,7 @@ def _methods(text: str) -> tuple[str, ...]:
     return names
 
 
-def _write(here: Shop, cutoffs: list[dt.date] | None, path: Path, say: Console) -> int:
+def _write(here: Shop, cutoffs: list[dt.date] | None, path: Path, say: Terminal) -> int:
     if not cutoffs or len(cutoffs) != 1:
         raise ShopError(
             f"--predictions writes the scores of one day: name it with one --cutoff, such as {_last(here)}."
@@ -165,7 +164,7 @@ def _last(here: Shop) -> dt.date | str:
     return here.default_cutoffs[0] if here.default_cutoffs else "2017-12-03"
 
 
-def _judge(here: Shop, chosen: argparse.Namespace, say: Console) -> int:
+def _judge(here: Shop, chosen: argparse.Namespace, say: Terminal) -> int:
     from benchmarks.score_quality import metrics, peers, predictions, report, windows
 
     files = [predictions.open_file(path) for path in chosen.predictions_in]
@@ -217,9 +216,9 @@ def _judge(here: Shop, chosen: argparse.Namespace, say: Console) -> int:
                 seconds = time.perf_counter() - started
                 results.add(name, cutoff, figures, note, seconds)
                 reached = f"auc {figures['auc']:.4f}  ndcg@5 {figures['ndcg_at_5']:.4f}" if figures else note
-                say.print(f"{cutoff}  {name:14} {reached}  {seconds:.1f} s", markup=False)
-    # The tables need 150 columns; where there is no terminal, rich would take it to be 80 wide.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+                say.print(f"{cutoff}  {name:14} {reached}  {seconds:.1f} s")
+    # What the tables need.
+    console = Terminal(sys.stdout, columns=150)
     report.show(results, console)
     console.print(f"Written: {report.save(results, chosen.out)}", soft_wrap=True)
     picture = report.plot(results, results.figures, chosen.out)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from warehouse.terminal import Terminal
 
 # What a reader compares; the other figures are in results.json.
 RANKING = ("auc", "ndcg_at_5", "recall_at_5", "precision_at_5", "hit_at_5")
@@ -98,13 +99,13 @@ def _summary(values: list[float]) -> dict[str, float]:
     return {"mean": statistics.fmean(values), "std": spread, "min": min(values), "max": max(values)}
 
 
-def show(results: Results, console: Console) -> None:
+def show(results: Results, console: Terminal) -> None:
     """Print a table per cutoff, then mean and spread, the lead over the simplest peers, and calibration."""
     for cutoff in results.cutoffs:
         console.print(_cutoff_table(results, cutoff))
         for method, notes in results.notes.items():
             if notes.get(cutoff):
-                console.print(f"  {method}: {notes[cutoff]}", markup=False, soft_wrap=True)
+                console.print(f"  {method}: {notes[cutoff]}", soft_wrap=True)
         console.print()
     if len(results.cutoffs) > 1:
         console.print(_mean_table(results))
