@@ -8,13 +8,14 @@ from ingestion.load import load
 from ingestion.raw_tables import LoadError
 from warehouse.connections import WarehouseBusyError
 from warehouse.settings import Settings
+from warehouse.terminal import Terminal, error, printable
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Load one source and print what happened.
 
     Returns:
-        The exit code: 0 when loaded or nothing was new, 1 when the files or the warehouse are not fit to load.
+        The exit code: 0 when loaded or nothing was new, 1 when the files cannot be loaded or the warehouse is in use.
     """
     parser = argparse.ArgumentParser(
         prog="python -m ingestion",
@@ -27,13 +28,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     paths = Settings().paths
     try:
-        report = load(chosen.source, paths, chosen.table, say=lambda line: print(line, file=sys.stderr))
-    except (LoadError, WarehouseBusyError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        report = load(chosen.source, paths, chosen.table, say=lambda line: print(printable(line), file=sys.stderr))
+    except (LoadError, WarehouseBusyError) as reason:
+        error(reason)
         return 1
+    console = Terminal(sys.stdout)
     for table in report.tables.values():
-        print(table)
-    print(f"{report.source}: done in {report.seconds:.1f} s, in {paths.warehouse}")
+        console.print(str(table), soft_wrap=True)
+    console.print(f"{report.source}: done in {report.seconds:.1f} s, in {paths.warehouse}", soft_wrap=True)
     return 0
 
 

@@ -57,12 +57,12 @@ class Delivery:
 
 @dataclass(frozen=True)
 class CheckedDelivery:
-    """A delivery that keeps the contract.
+    """A delivery that is as declared.
 
     Attributes:
         delivery: the file.
         row_count: rows in it.
-        new_columns: columns that the contract does not know, with their dlt data type.
+        new_columns: columns that the source does not declare, with their dlt data type.
         data: the rows, where checking meant reading them (CSV); None for Parquet, which DuckDB loads by itself.
     """
 
@@ -95,16 +95,17 @@ def find_deliveries(folder: Path, tables: Sequence[LandedTable]) -> list[Deliver
     for table in tables:
         files = sorted(path for path in folder.glob(table.pattern) if path.is_file() and is_finished(path))
         if not files:
-            raise LoadError(f"{folder / table.pattern}: no such file. The table {table.name} is loaded from it.")
+            raise LoadError(f"there is no file {folder / table.pattern}, from which the table {table.name} is loaded.")
         for path in _strangers(folder, table, files):
             raise LoadError(
-                f"{path} is no {table.pattern} and would never be loaded. Rename it, or put it somewhere else."
+                f"{path} does not match {table.pattern}, so it would never be loaded. Rename it, or move it out of the "
+                "folder."
             )
         for path in files:
             if table.is_daily and not _is_day(path.stem):
                 raise LoadError(
-                    f"{path}: a day file is named after its day, such as 2026-11-19{path.suffix}. "
-                    "A corrected day replaces the file of the same name; rename or remove this one."
+                    f"{path}: a day file must be named after its day, such as 2026-11-19{path.suffix}. "
+                    "Rename or remove it. A corrected day replaces the file of the same name."
                 )
             found.append(Delivery(table, path, path.relative_to(folder).as_posix(), _sha256(path)))
     return found
@@ -123,7 +124,7 @@ def is_finished(path: Path) -> bool:
 
 
 def check(delivery: Delivery) -> CheckedDelivery:
-    """Hold one landed file against its contract.
+    """Compare one landed file with what its source declares.
 
     Args:
         delivery: the file.
@@ -132,7 +133,7 @@ def check(delivery: Delivery) -> CheckedDelivery:
         The file with its row count, new columns and, for CSV, its rows.
 
     Raises:
-        LoadError: the file is damaged, misses a column or has another type in one.
+        LoadError: the file is damaged, lacks a column or has another type in one.
     """
     return _check_parquet(delivery) if delivery.path.suffix == ".parquet" else _check_csv(delivery)
 
@@ -167,7 +168,7 @@ def _check_parquet(delivery: Delivery) -> CheckedDelivery:
             schema, row_count = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         size = path.stat().st_size
-        what = "is empty (0 bytes)" if size == 0 else f"is no whole Parquet file ({size:,} bytes)"
+        what = "is empty (0 bytes)" if size == 0 else f"is not a complete Parquet file ({size:,} bytes)"
         raise LoadError(f"{path} {what}. Have it sent again; nothing was loaded.") from error
     _check_names(path, declared, schema.names)
     new_columns = {}
@@ -181,8 +182,8 @@ def _check_parquet(delivery: Delivery) -> CheckedDelivery:
             new_columns[column.name] = arrived or "text"
         elif arrived != wanted and not pa.types.is_null(column.type):
             raise LoadError(
-                f"{path}: column {column.name} has type {column.type}, the contract says {wanted}. "
-                "Have the file sent again with the old type, or change the type in the source's contract "
+                f"{path}: column {column.name} has type {column.type}, but the source declares {wanted}. "
+                "Have the file sent again with that type, or change what the source declares "
                 "(CONTRIBUTING.md, 'When a source changes'); nothing was loaded."
             )
     return CheckedDelivery(delivery, row_count, new_columns)
@@ -232,7 +233,7 @@ def _check_values(reader: duckdb.DuckDBPyConnection, path: Path, column: str, ki
     with line breaks in its texts wrongly.
     """
     value = quote_name(column)
-    called = "whole number" if kind == "bigint" else kind
+    called = {"bigint": "whole number", "double": "number", "bool": "truth value"}.get(kind, kind)
     unfit = f"try_cast({value} as {TYPES[kind].duckdb}) is null"
     if kind == "bigint":
         unfit += f" or not regexp_full_match({value}, '\\s*[+-]?[0-9]+\\s*')"
@@ -243,7 +244,7 @@ def _check_values(reader: duckdb.DuckDBPyConnection, path: Path, column: str, ki
     position = next(records)[1].index(column)
     line = next((line for line, row in records if row[position : position + 1] == [wrong[0]]), None)
     raise LoadError(
-        f"{path}, line {line}, column {column}: {_shown(repr(wrong[0]))} is no {called}. "
+        f"{path}, line {line}, column {column}: {_shown(repr(wrong[0]))} is not a {called}. "
         "Have it sent again; nothing was loaded."
     )
 
@@ -265,7 +266,7 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _unknown_encoding(path: Path) -> LoadError:
     return LoadError(
-        f"{path} is not UTF-8. Save it as UTF-8 (a Western European file: iconv -f latin1 -t utf-8); "
+        f"{path} is not UTF-8. Save it as UTF-8 (for a Western European file: iconv -f latin1 -t utf-8); "
         "nothing was loaded."
     )
 
@@ -280,7 +281,7 @@ def _unreadable_csv(path: Path, fields: int, message: str) -> LoadError:
     if wrong is None:
         first = message.strip().splitlines()[0]
         return LoadError(
-            f"{path} cannot be read ({first}). Lines must all end in the same way. "
+            f"{path} cannot be read ({first}). All lines must end in the same way. "
             "Have it sent again; nothing was loaded."
         )
     line, row = wrong
@@ -294,7 +295,7 @@ def _check_names(path: Path, declared: Mapping[str, str], arrived: Sequence[str]
     missing = [name for name in declared if name not in arrived]
     if missing:
         raise LoadError(
-            f"{path}: column {', '.join(missing)} is missing (the file has: {_shown(', '.join(arrived))}). "
+            f"{path}: missing column {', '.join(missing)} (the file has: {_shown(', '.join(arrived))}). "
             "Have it sent again; nothing was loaded."
         )
     for position, name in enumerate(arrived, start=1):
@@ -306,16 +307,16 @@ def _check_names(path: Path, declared: Mapping[str, str], arrived: Sequence[str]
         for name in arrived:
             first = seen.get(same(name))
             if first is not None:
-                both = name if first == name else f"{first} and {name}"
+                twice = f"{name} appears more than once" if first == name else f"{first} has the same name as {name}"
                 raise LoadError(
-                    f"{path}: column {both} is there more than once. "
-                    "Have it sent again with one name for each; nothing was loaded."
+                    f"{path}: column {twice}. "
+                    "Have the file sent again with a different name for each column; nothing was loaded."
                 )
             seen[same(name)] = name
     reserved = [name for name in arrived if stored_name(name).startswith(RESERVED_PREFIXES)]
     if reserved:
         raise LoadError(
-            f"{path}: column {', '.join(reserved)} has a name that the loader uses itself. "
+            f"{path}: column {', '.join(reserved)} has a name that is reserved for the loader. "
             "Have it sent again with another name; nothing was loaded."
         )
 

@@ -103,8 +103,8 @@ def compare_columns(connection: duckdb.DuckDBPyConnection, source: str, table: R
         if kinds.get(name) != kind
     ]
     new = sorted(name for name in kinds if name not in declared and not name.startswith("_"))
-    said = "; ".join(wrong) or f"All {len(declared)} declared columns are there."
-    return Comparison(len(declared), len(wrong), said + (f" Also there: {', '.join(new)}." if new else ""))
+    text = "; ".join(wrong) or f"All {len(declared)} declared columns are present."
+    return Comparison(len(declared), len(wrong), text + (f" New columns: {', '.join(new)}." if new else ""))
 
 
 def compare_files(connection: duckdb.DuckDBPyConnection, source: str, table: LandedTable, paths: Paths) -> Comparison:
@@ -160,13 +160,14 @@ def compare_files(connection: duckdb.DuckDBPyConnection, source: str, table: Lan
             order by 1
             """
         ).fetchall()
-    said = f"{len(files) - len(differing):,} of {len(files):,} landed files agree in rows and in {', '.join(amounts)}."
+    text = f"{len(files) - len(differing):,} of {len(files):,} landed files have as many rows in raw, with the "
+    text += f"same sums of {', '.join(amounts)}."
     if differing:
-        said += " Not " + ", ".join(
-            f"{name} ({there} rows landed, {here} in raw)" for name, there, here in differing[:3]
+        text += " These do not: " + ", ".join(
+            f"{name} ({landed_rows} rows landed, {raw_rows} in raw)" for name, landed_rows, raw_rows in differing[:3]
         )
-        said += ": have the day sent again, or remove the warehouse to rebuild it from the landed files."
-    return Comparison(len(files), len(differing), said)
+        text += ". Have the day sent again, or remove the warehouse to rebuild it from the landed files."
+    return Comparison(len(files), len(differing), text)
 
 
 def _cents(columns: Sequence[str]) -> str:
@@ -200,13 +201,13 @@ def _agree_on_new_columns(pipeline: Pipeline, checked: Sequence[CheckedDelivery]
             before, then = (earlier[column], "an earlier load") if column in earlier else (first, where)
             if before != kind:
                 raise LoadError(
-                    f"{one.delivery.path}: column {landed_name} has type {kind}, in {then} it was {before}. "
-                    "Have the file sent again with one type; nothing was loaded."
+                    f"{one.delivery.path}: column {landed_name} has type {kind}, but in {then} it was {before}. "
+                    "Have the file sent again with the same type; nothing was loaded."
                 )
             if spelled != landed_name:
                 raise LoadError(
-                    f"{one.delivery.path}: column {landed_name} is named {spelled} in {where}. "
-                    "Have the file sent again with one name; nothing was loaded."
+                    f"{one.delivery.path}: column {landed_name} is spelled {spelled} in {where}. "
+                    "Have the file sent again with the same spelling; nothing was loaded."
                 )
     added: dict[str, dict[str, str]] = {}
     for (table, stored), (kind, _, _) in seen.items():

@@ -32,11 +32,12 @@ def load(name: str, paths: Paths, tables: Sequence[str] | None = None, say: Say 
     source = sources.find(name)
     unknown = set(tables or ()) - {table.name for table in source.tables}
     if unknown:
-        raise LoadError(f"source {name} has no table {', '.join(sorted(unknown))}")
+        known = ", ".join(table.name for table in source.tables)
+        raise LoadError(f"source {name} has no table {', '.join(sorted(unknown))}. It has: {known}.")
     chosen = [table for table in source.tables if tables is None or table.name in tables]
     if re.search(r"['=%*?\[\]]", str(paths.root)):
         raise LoadError(
-            f"{paths.root}: DuckDB and dlt take ' = % * ? [ ] in a folder's name for a pattern. "
+            f"{paths.root}: DuckDB and dlt read ' = % * ? [ ] in a folder's name as a pattern. "
             "Set NEXT_AISLE_DATA to a folder without them; nothing was loaded."
         )
     try:

@@ -127,8 +127,8 @@ class Pipeline:
                 landed_file, delivered, arrived = lost[0]
                 raise LoadError(
                     f"{self.dataset}.{table.name} lost rows: {landed_file} was delivered with {delivered:,} rows, "
-                    f"{arrived:,} are in the warehouse ({len(lost)} such files). Remove {self.paths.warehouse} and run "
-                    "again: it is rebuilt from the files that are still landed."
+                    f"but {arrived:,} are in the warehouse ({len(lost)} such files). Remove {self.paths.warehouse} and "
+                    "run again: it is rebuilt from the files that are still in the landing folder."
                 )
 
     def _known(self) -> dict[tuple[str, str], str]:
@@ -172,8 +172,8 @@ class Pipeline:
         last = self.connection.execute(query).fetchall()[0][0]
         if last is not None and last > time.time():
             raise LoadError(
-                f"this machine's clock says {dt.datetime.now():%Y-%m-%d %H:%M}, and {self.source} was last loaded at "
-                f"{dt.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}. Set the clock right; nothing was loaded."
+                f"this machine's clock says {dt.datetime.now():%Y-%m-%d %H:%M}, but {self.source} was last loaded at "
+                f"{dt.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}. Correct the clock; nothing was loaded."
             )
 
     def _dlt_source(self, resources: Sequence[DltResource]) -> Any:
@@ -260,12 +260,12 @@ def explained(error: BaseException, paths: Paths) -> LoadError:
     while cause.__cause__ is not None:
         cause = cause.__cause__
     # DuckDB adds the statement below its first line.
-    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+    reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     if is_disk_full(cause):
-        return LoadError(f"the disk is full: {said}. Free some space below {paths.root} and run again.")
+        return LoadError(f"the disk is full: {reason}. Free some space below {paths.root} and run again.")
     return LoadError(
-        f"{said}. Nothing of this load counts; run again. If that does not help, remove {paths.warehouse}: "
-        "it is rebuilt from the files that are still landed."
+        f"{reason}. Nothing was loaded; run again. If that does not help, remove {paths.warehouse}: "
+        "it is rebuilt from the files that are still in the landing folder."
     )
 
 

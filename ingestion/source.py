@@ -46,7 +46,7 @@ class TableReport:
             shown = ", ".join(self.files_replaced[:3]) + (", ..." if len(self.files_replaced) > 3 else "")
             line += f"; delivered again with changes: {shown}"
         if self.new_columns:
-            line += "; new columns let in: " + ", ".join(f"{name} ({kind})" for name, kind in self.new_columns.items())
+            line += "; new columns: " + ", ".join(f"{name} ({kind})" for name, kind in self.new_columns.items())
         return line
 
 
@@ -114,8 +114,8 @@ def find(name: str) -> Source:
         LoadError: there is no such source.
     """
     if name not in names():
-        raise LoadError(f"there is no source {name!r}: no file ingestion/sources/{name}.py")
+        raise LoadError(f"there is no source {name!r}: ingestion/sources/{name}.py does not exist")
     source: Source = importlib.import_module(f"ingestion.sources.{name}").SOURCE
     if source.name != name:
-        raise LoadError(f"the source in ingestion/sources/{name}.py is named {source.name!r}: the names must agree")
+        raise LoadError(f"the source in ingestion/sources/{name}.py is named {source.name!r}: give both the same name")
     return source

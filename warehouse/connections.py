@@ -56,8 +56,8 @@ def connect(
                 say = None
             if time.monotonic() > deadline:
                 raise WarehouseBusyError(
-                    f"{paths.warehouse} is held open by {who}, for more than {wait_seconds:.0f} s. "
-                    f"Close it there; people read {paths.published}, which never blocks a run."
+                    f"{paths.warehouse} is open in {who}, for more than {wait_seconds:.0f} s now. Close it there. "
+                    f"To look at results, open {paths.published} instead: that never blocks a run."
                 ) from error
             time.sleep(0.5)
 

@@ -26,7 +26,7 @@ def only_writer(paths: Paths, say: Say = print) -> Iterator[None]:
             lock.acquire(timeout=0 if not waited else 60)
             break
         except Timeout:
-            say(f"waiting: another run is writing {paths.warehouse} ({waited} s so far)")
+            say(f"waiting for another run, which is writing {paths.warehouse} ({waited} s so far)")
             waited += 60
     try:
         yield
@@ -47,7 +47,7 @@ def only_nightly_run(paths: Paths, say: Say = print) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        say("another nightly run is under way; waiting for it to end")
+        say("waiting for another nightly run to end")
         lock.acquire()
     try:
         yield

@@ -41,7 +41,10 @@ def test_an_unknown_source_is_refused_with_the_known_ones(capsys: pytest.Capture
 
 def test_an_unknown_table_is_an_error_of_one_line(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["complete_journey", "--table", "refunds"]) == 1
-    assert capsys.readouterr().err == "error: source complete_journey has no table refunds\n"
+    assert (
+        capsys.readouterr().err
+        == "error: source complete_journey has no table refunds. It has: customers, products, purchases.\n"
+    )
 
 
 def test_a_wrong_day_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

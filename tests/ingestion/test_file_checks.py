@@ -85,12 +85,12 @@ class TestWhatIsLanded:
         with pytest.raises(LoadError) as raised:
             find_deliveries(landing, SOURCE.tables)
         table = file.removesuffix(".csv")
-        assert str(raised.value) == f"{landing / file}: no such file. The table {table} is loaded from it."
+        assert str(raised.value) == f"there is no file {landing / file}, from which the table {table} is loaded."
 
     def test_a_shop_without_day_files_is_an_error(self, landing: Path) -> None:
         for path in (landing / "purchases").iterdir():
             path.unlink()
-        with pytest.raises(LoadError, match=r"purchases/\*\.parquet: no such file"):
+        with pytest.raises(LoadError, match=r"there is no file .*purchases/\*\.parquet, from which"):
             find_deliveries(landing, SOURCE.tables)
 
     @pytest.mark.parametrize(
@@ -102,8 +102,8 @@ class TestWhatIsLanded:
         with pytest.raises(LoadError) as raised:
             find_deliveries(landing, SOURCE.tables)
         assert str(raised.value) == (
-            f"{wrong}: a day file is named after its day, such as 2026-11-19.parquet. "
-            "A corrected day replaces the file of the same name; rename or remove this one."
+            f"{wrong}: a day file must be named after its day, such as 2026-11-19.parquet. "
+            "Rename or remove it. A corrected day replaces the file of the same name."
         )
 
     def test_unfinished_uploads_are_not_there_yet(self, landing: Path) -> None:
@@ -116,9 +116,9 @@ class TestWhatIsLanded:
     @pytest.mark.parametrize("name", [f"{DAY}.csv", f"{DAY}.PARQUET", "readme.txt"])
     def test_a_file_that_would_never_be_loaded_is_named(self, landing: Path, name: str) -> None:
         (landing / "purchases" / name).write_bytes(b"a day in another form")
-        with pytest.raises(LoadError, match=f"{name} is no purchases/") as raised:
+        with pytest.raises(LoadError, match=f"{name} does not match purchases/") as raised:
             find_deliveries(landing, SOURCE.tables)
-        assert "Rename it, or put it somewhere else" in str(raised.value)
+        assert "Rename it, or move it out of the folder" in str(raised.value)
 
     def test_a_folder_named_like_a_day_file_is_no_day_file(self, landing: Path) -> None:
         before = find_deliveries(landing, SOURCE.tables)
@@ -145,11 +145,11 @@ class TestDayFiles:
     @pytest.mark.parametrize(
         ("damage", "said"),
         [
-            (lambda whole: whole[: len(whole) // 2], "is no whole Parquet file ({size:,} bytes)"),
-            (lambda whole: whole[:-1], "is no whole Parquet file ({size:,} bytes)"),
+            (lambda whole: whole[: len(whole) // 2], "is not a complete Parquet file ({size:,} bytes)"),
+            (lambda whole: whole[:-1], "is not a complete Parquet file ({size:,} bytes)"),
             (lambda _whole: b"", "is empty (0 bytes)"),
-            (lambda _whole: b"household_id,store_id\n1,2\n", "is no whole Parquet file ({size:,} bytes)"),
-            (lambda _whole: b"PAR1" + bytes(100) + b"PAR1", "is no whole Parquet file ({size:,} bytes)"),
+            (lambda _whole: b"household_id,store_id\n1,2\n", "is not a complete Parquet file ({size:,} bytes)"),
+            (lambda _whole: b"PAR1" + bytes(100) + b"PAR1", "is not a complete Parquet file ({size:,} bytes)"),
         ],
         ids=["cut in the middle", "last byte missing", "0 bytes", "CSV in it", "zeros between the marks"],
     )
@@ -188,8 +188,8 @@ class TestDayFiles:
         self, tmp_path: Path, column: str, values: pa.Array, arrived: str, wanted: str
     ) -> None:
         assert day_error(tmp_path, one_day(**{column: values})) == (
-            f": column {column} has type {arrived}, the contract says {wanted}. "
-            "Have the file sent again with the old type, or change the type in the source's contract "
+            f": column {column} has type {arrived}, but the source declares {wanted}. "
+            "Have the file sent again with that type, or change what the source declares "
             "(CONTRIBUTING.md, 'When a source changes'); nothing was loaded."
         )
 
@@ -213,7 +213,7 @@ class TestDayFiles:
 
     def test_a_missing_column_is_named(self, tmp_path: Path) -> None:
         assert day_error(tmp_path, one_day().drop_columns(["quantity", "week"])).startswith(
-            ": column quantity, week is missing (the file has: household_id, store_id, basket_id, product_id, "
+            ": missing column quantity, week (the file has: household_id, store_id, basket_id, product_id, "
         )
 
     def test_columns_in_another_order_are_fine(self, tmp_path: Path) -> None:
@@ -245,9 +245,15 @@ class TestDayFiles:
     @pytest.mark.parametrize(
         ("column", "said"),
         [
-            ("Week", ": column week and Week is there more than once. Have it sent again with one name for each"),
-            ("_dlt_load_id", ": column _dlt_load_id has a name that the loader uses itself. Have it sent again with"),
-            ("_landed_file", ": column _landed_file has a name that the loader uses itself. Have it sent again with"),
+            ("Week", ": column week has the same name as Week. Have the file sent again with a different name"),
+            (
+                "_dlt_load_id",
+                ": column _dlt_load_id has a name that is reserved for the loader. Have it sent again with",
+            ),
+            (
+                "_landed_file",
+                ": column _landed_file has a name that is reserved for the loader. Have it sent again with",
+            ),
             ("", ": column 12 has no name. Have it sent again"),
         ],
     )
@@ -257,7 +263,7 @@ class TestDayFiles:
     def test_a_column_that_is_there_twice_stops_the_load(self, tmp_path: Path) -> None:
         table = one_day()
         twice = pa.Table.from_arrays([*table.columns, pa.chunked_array([[2.0]])], [*table.column_names, "sales_value"])
-        assert day_error(tmp_path, twice).startswith(": column sales_value is there more than once.")
+        assert day_error(tmp_path, twice).startswith(": column sales_value appears more than once.")
 
 
 class TestCsvFiles:
@@ -291,7 +297,7 @@ class TestCsvFiles:
     def test_what_is_no_whole_number_is_named_and_never_rounded(self, tmp_path: Path, value: str) -> None:
         line = f"{value},55-64,35-49K,,Unmarried,1,1 Adult,0"
         assert csv_error(tmp_path, with_line_4(line)) == (
-            f", line 4, column household_id: '{value}' is no whole number. Have it sent again; nothing was loaded."
+            f", line 4, column household_id: '{value}' is not a whole number. Have it sent again; nothing was loaded."
         )
 
     @pytest.mark.parametrize(("value", "number"), [("+7", 7), ("-7", -7), (" 7 ", 7), ("007", 7)])
@@ -334,7 +340,7 @@ class TestCsvFiles:
     def test_a_missing_column_is_named(self, tmp_path: Path) -> None:
         content = "\n".join(line.rsplit(",", 1)[0] for line in LINES)
         assert csv_error(tmp_path, content) == (
-            ": column kids_count is missing (the file has: household_id, age, income, home_ownership, marital_status, "
+            ": missing column kids_count (the file has: household_id, age, income, home_ownership, marital_status, "
             "household_size, household_comp). Have it sent again; nothing was loaded."
         )
 
@@ -358,10 +364,10 @@ class TestCsvFiles:
     @pytest.mark.parametrize(
         ("header", "said"),
         [
-            (LINES[0].replace("age", "age,age"), ": column age is there more than once."),
-            (LINES[0].replace("age", "age,Age"), ": column age and Age is there more than once."),
+            (LINES[0].replace("age", "age,age"), ": column age appears more than once."),
+            (LINES[0].replace("age", "age,Age"), ": column age has the same name as Age."),
             (LINES[0] + ",", ": column 9 has no name."),
-            (LINES[0] + ",_landed_file", ": column _landed_file has a name that the loader uses itself."),
+            (LINES[0] + ",_landed_file", ": column _landed_file has a name that is reserved for the loader."),
         ],
     )
     def test_an_ambiguous_header_stops_the_load(self, tmp_path: Path, header: str, said: str) -> None:
@@ -394,7 +400,8 @@ class TestCsvFiles:
     )
     def test_another_encoding_is_said_to_be_no_utf_8(self, tmp_path: Path, content: bytes) -> None:
         assert csv_error(tmp_path, content) == (
-            " is not UTF-8. Save it as UTF-8 (a Western European file: iconv -f latin1 -t utf-8); nothing was loaded."
+            " is not UTF-8. Save it as UTF-8 (for a Western European file: iconv -f latin1 -t utf-8); "
+            "nothing was loaded."
         )
 
     @pytest.mark.parametrize(
@@ -413,7 +420,7 @@ class TestCsvFiles:
         assert checked_csv(tmp_path, content).data == plain
 
     def test_mixed_line_ends_are_an_error_and_not_a_guess(self, tmp_path: Path) -> None:
-        assert "Lines must all end in the same way." in csv_error(
+        assert "All lines must end in the same way." in csv_error(
             tmp_path, tiny_shop.CUSTOMERS.replace("\n", "\r\n", 2)
         )
 

@@ -144,11 +144,14 @@ class TestAFirstLoad:
         assert len(ledger()) == 4
 
     def test_an_unknown_table_is_an_error(self, data: Path) -> None:
-        with pytest.raises(LoadError, match=r"^source complete_journey has no table refunds$"):
+        with pytest.raises(
+            LoadError,
+            match=r"^source complete_journey has no table refunds\. It has: customers, products, purchases\.$",
+        ):
             load("complete_journey", here.paths(), ["refunds"])
 
     def test_an_unknown_source_is_an_error(self, data: Path) -> None:
-        with pytest.raises(LoadError, match=r"^there is no source 'moon': no file ingestion/sources/moon\.py$"):
+        with pytest.raises(LoadError, match=r"^there is no source 'moon': ingestion/sources/moon\.py does not exist$"):
             load("moon", here.paths())
 
 
@@ -214,7 +217,7 @@ class TestDeliveredAgain:
         an_hour_ago = time.time() - 3600
         with monkeypatch.context() as patch:
             patch.setattr("ingestion.pipeline.time.time", lambda: an_hour_ago)
-            assert "Set the clock right; nothing was loaded" in refused()
+            assert "Correct the clock; nothing was loaded" in refused()
         assert contents() == before
 
     def test_a_day_file_that_is_gone_keeps_its_rows(self, loaded: Path) -> None:
@@ -294,7 +297,7 @@ class TestNewColumnsOfDayFiles:
     def test_a_new_column_is_let_in_reported_once_and_null_before(self, loaded: Path) -> None:
         land_day(loaded, 1, loyalty=pa.array(["gold"]))
         report = load_shop().tables["purchases"]
-        assert str(report).endswith("; new columns let in: loyalty (text)")
+        assert str(report).endswith("; new columns: loyalty (text)")
         assert query(f"select loyalty, count(*) from {DATASET}.purchases group by 1 order by 2") == [
             ("gold", 1),
             (None, 13),
@@ -327,8 +330,8 @@ class TestNewColumnsOfDayFiles:
         land_day(loaded, 1, loyalty=pa.array(["gold"]))
         second = land_day(loaded, 2, day=NEW_DAY + dt.timedelta(days=1), loyalty=pa.array([7]))
         assert refused() == (
-            f"{second}: column loyalty has type bigint, in {NEW_FILE} it was text. "
-            "Have the file sent again with one type; nothing was loaded."
+            f"{second}: column loyalty has type bigint, but in {NEW_FILE} it was text. "
+            "Have the file sent again with the same type; nothing was loaded."
         )
         assert contents() == before
 
@@ -336,8 +339,8 @@ class TestNewColumnsOfDayFiles:
         land_day(loaded, 1, loyalty=pa.array(["gold"]))
         second = land_day(loaded, 2, day=NEW_DAY + dt.timedelta(days=1), Loyalty=pa.array(["gold"]))
         assert refused() == (
-            f"{second}: column Loyalty is named loyalty in {NEW_FILE}. "
-            "Have the file sent again with one name; nothing was loaded."
+            f"{second}: column Loyalty is spelled loyalty in {NEW_FILE}. "
+            "Have the file sent again with the same spelling; nothing was loaded."
         )
 
     @pytest.mark.parametrize("dlt_folder", ["kept", "lost"])
@@ -349,8 +352,8 @@ class TestNewColumnsOfDayFiles:
         before = contents()
         second = land_day(loaded, 2, day=NEW_DAY + dt.timedelta(days=1), loyalty=pa.array([7]))
         assert refused() == (
-            f"{second}: column loyalty has type bigint, in an earlier load it was text. "
-            "Have the file sent again with one type; nothing was loaded."
+            f"{second}: column loyalty has type bigint, but in an earlier load it was text. "
+            "Have the file sent again with the same type; nothing was loaded."
         )
         assert contents() == before
 
@@ -394,16 +397,16 @@ class TestAllOrNothing:
         with here.connect() as connection:
             connection.execute(f"delete from {DATASET}.purchases where basket_id = 103")
         assert refused() == (
-            f"raw_complete_journey.purchases lost rows: {day} was delivered with 8 rows, 6 are in the warehouse "
+            f"raw_complete_journey.purchases lost rows: {day} was delivered with 8 rows, but 6 are in the warehouse "
             f"(1 such files). Remove {data / 'warehouse.duckdb'} and run again: "
-            "it is rebuilt from the files that are still landed."
+            "it is rebuilt from the files that are still in the landing folder."
         )
 
     def test_a_file_that_is_no_warehouse_is_named_with_the_way_out(self, landing: Path, data: Path) -> None:
         (data / "warehouse.duckdb").write_bytes(b"no database" * 1000)
         message = refused()
         assert str(data / "warehouse.duckdb") in message
-        assert "it is rebuilt from the files that are still landed" in message
+        assert "it is rebuilt from the files that are still in the landing folder" in message
 
 
 @dataclass(frozen=True)
@@ -557,8 +560,9 @@ class TestWhoElseIsThere:
             here.connect(wait_seconds=1)
         assert 1 <= time.monotonic() - started < 5
         assert str(raised.value) == (
-            f"{data / 'warehouse.duckdb'} is held open by process {holder.pid}, for more than 1 s. "
-            f"Close it there; people read {data / 'published' / 'next_aisle.duckdb'}, which never blocks a run."
+            f"{data / 'warehouse.duckdb'} is open in process {holder.pid}, for more than 1 s now. "
+            f"Close it there. To look at results, open {data / 'published' / 'next_aisle.duckdb'} instead: "
+            "that never blocks a run."
         )
 
     def test_a_short_hold_is_waited_out(self, holder: "subprocess.Popen[str]", loaded: Path) -> None:
@@ -602,7 +606,7 @@ class TestFullDisk:
             self.big_day(landing)
             message = refused()
             assert message.startswith("the disk is full: ")
-            assert message.endswith(f"Free some space below {small} and run again.")
+            assert message.endswith(f"Free some space for {small} and run again.")
             assert raw_rows(contents()) == raw_rows(before)
             assert not (small / "dlt" / "complete_journey").exists()
             assert mount_tmpfs(small, "remount,size=400m")
@@ -693,7 +697,7 @@ def test_a_data_folder_whose_name_would_be_taken_for_a_pattern_is_refused(
 ) -> None:
     monkeypatch.setenv("NEXT_AISLE_DATA", str(tmp_path / name))
     assert refused() == (
-        f"{tmp_path / name}: DuckDB and dlt take ' = % * ? [ ] in a folder's name for a pattern. "
+        f"{tmp_path / name}: DuckDB and dlt read ' = % * ? [ ] in a folder's name as a pattern. "
         "Set NEXT_AISLE_DATA to a folder without them; nothing was loaded."
     )
     assert not (tmp_path / name).exists()

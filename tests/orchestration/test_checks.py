@@ -68,7 +68,9 @@ def test_columns_of_another_type_or_missing_are_named_and_new_ones_too(landing: 
     customers, products, purchases = (
         checks[table, "columns_are_as_declared"] for table in ("customers", "products", "purchases")
     )
-    assert customers.passed and customers.description == "All 8 declared columns are there. Also there: loyalty_card."
+    assert (
+        customers.passed and customers.description == "All 8 declared columns are present. New columns: loyalty_card."
+    )
     assert not products.passed and products.description == "brand is INTEGER, declared VARCHAR"
     assert not purchases.passed and purchases.description == "week is missing, declared BIGINT"
     assert (purchases.metadata["rows_read"].value, purchases.metadata["rows_failed"].value) == (11, 1)
