@@ -111,6 +111,44 @@ summed as (
 
 ),
 
+-- The status of each objective in each run that measured it.
+standings as (
+
+    select
+        objectives.objective,
+        runs.run_number,
+        runs.started_at,
+        row_number() over (
+            partition by objectives.objective
+            order by runs.run_number desc
+        ) as position_from_the_end,
+        case
+            when max(promised.status) in ('warning', 'breach') then max(promised.status)
+            when max(case when results.status = 'warn' then 1 else 0 end) = 1 then 'warning'
+            else 'met'
+        end as status
+    from objectives
+    inner join {{ ref('check_results') }} as results
+        on objectives.objective = results.objective
+    inner join ranked as runs
+        on results.run_id = runs.run_id
+    left join {{ source('history', 'objectives') }} as promised
+        on
+            results.run_id = promised.run_id
+            and results.objective = promised.objective
+    -- A check that passed on no rows measured nothing.
+    where
+        objectives.unit = 'checks'
+        or coalesce(results.rows_read, 1) > 0
+        or coalesce(results.rows_failed, 0) > 0
+        or results.status <> 'pass'
+    group by
+        objectives.objective,
+        runs.run_number,
+        runs.started_at
+
+),
+
 measured as (
 
     select
@@ -127,10 +165,17 @@ measured as (
         cast(100 * (1 - summed.failed_in_window) as double) as attained,
         1 - objectives.target / 100 as budget,
         summed.failed_in_window,
-        summed.checks_warned_in_run
+        summed.checks_warned_in_run,
+        standings.status as last_status,
+        standings.run_number as last_measured_run_number,
+        standings.started_at as last_measured_at
     from objectives
     left join summed
         on objectives.objective = summed.objective
+    left join standings
+        on
+            objectives.objective = standings.objective
+            and standings.position_from_the_end = 1
 
 )
 
@@ -158,6 +203,9 @@ select
         when checks_warned_in_run > 0 then 'warning'
         else 'met'
     end as status,
+    last_status,
+    last_measured_run_number,
+    last_measured_at,
     window_days,
     cast(coalesce(window_runs, 0) as bigint) as window_runs,
     round(attained, 9) as attained,
