@@ -9,6 +9,8 @@ import duckdb
 
 from warehouse.paths import Paths
 
+SHOWN_OPPORTUNITIES = 5
+
 
 @dataclass(frozen=True)
 class RowCounts:
@@ -34,23 +36,55 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Opportunity:
-    """A category, for the customers who have it among the first three of their lists.
+    """A category to offer, to the customers for whom it is a top-3 recommendation.
 
     Attributes:
-        category: its name.
-        horizon_days: the days that the likelihood is for.
-        customers: how many customers have it among the first three of their lists.
-        adopters: how many of them are expected to begin to buy in it within the horizon.
+        category: its label.
+        customers: how many customers have it among their first three; staples are left out of the lists.
+        first_purchases: how many of them are expected to buy in it for the first time within the horizon.
+        low: lower end of the 90 % interval of first_purchases; None without a back-test.
+        high: upper end of it.
         expected_value: what they are expected to spend in it, in the shop's currency.
-        owned_category: the category that is most often the first reason; None where there is none.
+        owned_category: label of the category that is most often the first reason; None where there is none.
     """
 
     category: str
-    horizon_days: int
     customers: int
-    adopters: float
+    first_purchases: float
+    low: float | None
+    high: float | None
     expected_value: float
     owned_category: str | None
+
+    @property
+    def value_per_customer(self) -> float:
+        """What one of the customers is expected to spend in it, on average over all of them."""
+        return self.expected_value / self.customers
+
+
+@dataclass(frozen=True)
+class Opportunities:
+    """What to offer next in one shop: the top-3 recommendations of all its customers.
+
+    Attributes:
+        horizon_days: the days that the expectations are for, after the newest purchase.
+        best: the categories with the highest expected value, the highest first.
+        categories: how many categories there are.
+        customers: how many customers have a recommendation.
+        offers: recommendations of all customers together.
+        expected_value: what is expected to be spent on all of them, in the shop's currency.
+        recent_spending: what the shop sold in as many days up to the newest purchase.
+        staples: labels of the categories that are left out as staples, the one most often recommended first.
+    """
+
+    horizon_days: int
+    best: list[Opportunity]
+    categories: int
+    customers: int
+    offers: int
+    expected_value: float
+    recent_spending: float
+    staples: list[str]
 
 
 @dataclass(frozen=True)
@@ -63,7 +97,7 @@ class Backtest:
         auc: area under the ROC curve, of the score and of popularity.
         ndcg: NDCG at k, of the score and of popularity.
         k: how many of each customer's list are looked at.
-        came_true: of 100 predicted adoptions how many happened: mean, least and most over the dates.
+        happened: of 100 predicted first purchases how many happened: mean, least and most over the dates.
     """
 
     dates: int
@@ -71,7 +105,26 @@ class Backtest:
     auc: tuple[float, float]
     ndcg: tuple[float, float]
     k: int
-    came_true: tuple[float, float, float]
+    happened: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class ObjectiveStatus:
+    """How one quality objective stands.
+
+    Attributes:
+        objective: its name.
+        in_newest_run: whether the newest run measured it; where nothing new was delivered, some are not measured.
+        status: met, warning or breach, as last measured; not measured when no run ever did.
+        measured_at: when the run began that measured it last, UTC; None when no run ever did.
+        findings: what the checks that did not pass in that run found; None when all passed.
+    """
+
+    objective: str
+    in_newest_run: bool
+    status: str
+    measured_at: dt.datetime | None
+    findings: str | None
 
 
 @dataclass(frozen=True)
@@ -87,8 +140,8 @@ class Shop:
         customers: how many bought.
         known_customers: how many the customer file knows.
         purchase_frequency: mean baskets of a customer in the last 365 days.
-        biggest_categories: name and spending of the five biggest.
-        opportunities: the five categories of the highest expected value.
+        biggest_categories: label and spending of the five biggest.
+        opportunities: what to offer next; None where no customer has a recommendation.
         backtest: None where there is too little history to judge.
     """
 
@@ -101,7 +154,7 @@ class Shop:
     known_customers: int
     purchase_frequency: float
     biggest_categories: list[tuple[str, Decimal]]
-    opportunities: list[Opportunity]
+    opportunities: Opportunities | None
     backtest: Backtest | None
 
 
@@ -113,13 +166,13 @@ class Figures:
         rows: for each source and table.
         rejected: for each source, table and reason, the most frequent first.
         shops: one for each source.
-        objectives: how many objectives are met, warned of, broken or not measured.
+        objectives: how each quality objective stands.
     """
 
     rows: list[RowCounts]
     rejected: list[Rejected]
     shops: list[Shop]
-    objectives: dict[str, int]
+    objectives: list[ObjectiveStatus]
 
 
 def read(paths: Paths) -> Figures:
@@ -141,12 +194,26 @@ def read(paths: Paths) -> Figures:
             from quality.rejected_rows group by all order by 4 desc, 1, 2, 3
             """
         ).fetchall()
-        objectives = connection.execute("select status, count(*) from quality.slo_status group by 1").fetchall()
+        objectives = connection.execute(
+            """
+            select
+                objective, status <> 'not measured', coalesce(last_status, status), last_measured_at,
+                (
+                    select string_agg(table_name || ': ' || coalesce(description, check_name), '; ' order by table_name)
+                    from quality.check_results as results
+                    where
+                        results.run_number = slo.last_measured_run_number
+                        and results.objective = slo.objective
+                        and results.status <> 'pass'
+                )
+            from quality.slo_status as slo order by objective
+            """
+        ).fetchall()
         return Figures(
             [RowCounts(*row) for row in rows],
             [Rejected(*row) for row in rejected],
             list(_shops(connection)),
-            dict(objectives),
+            [ObjectiveStatus(*row) for row in objectives],
         )
 
 
@@ -166,7 +233,7 @@ def _shops(connection: duckdb.DuckDBPyConnection) -> Iterator[Shop]:
         ).fetchall()[0]
         biggest = connection.execute(
             """
-            select category_name, sum(amount) from core.fct_purchases join core.dim_categories using (category_key)
+            select category_label, sum(amount) from core.fct_purchases join core.dim_categories using (category_key)
             where fct_purchases.source_name = $1 and fct_purchases.is_merchandise
             group by 1 order by 2 desc, 1 limit 5
             """,
@@ -187,29 +254,64 @@ def _shops(connection: duckdb.DuckDBPyConnection) -> Iterator[Shop]:
         )
 
 
-def _opportunities(connection: duckdb.DuckDBPyConnection, source: str) -> list[Opportunity]:
-    rows = connection.execute(
-        """
-        with first as (
-            from cross_sell.customer_opportunities where source_name = $1 and rank <= 3
-        ),
+def _opportunities(connection: duckdb.DuckDBPyConnection, source: str) -> Opportunities | None:
+    offers = """
+        select * from cross_sell.customer_opportunities
+        where source_name = $1 and not is_staple
+        qualify row_number() over (partition by customer_key order by rank) <= 3
+    """
+    best = connection.execute(
+        f"""
+        with offers as ({offers}),
         counted as (
-            select category_key, owned_category_name, count(*) as times
-            from first join cross_sell.customer_opportunity_reasons as reasons using (opportunity_key)
+            select category_key, reasons.owned_category_label, count(*) as times
+            from offers join cross_sell.customer_opportunity_reasons as reasons using (opportunity_key)
             where reasons.rank = 1 group by all
         ),
         reason as (
             from counted
-            qualify row_number() over (partition by category_key order by times desc, owned_category_name) = 1
+            qualify row_number() over (partition by category_key order by times desc, owned_category_label) = 1
         )
-        select category_name, any_value(horizon_days), count(*), sum(likelihood), sum(expected_value),
-            any_value(reason.owned_category_name)
-        from first left join reason using (category_key)
-        group by category_key, category_name order by 5 desc, 1 limit 5
+        select category_label, count(*), sum(likelihood), sum(likelihood_low), sum(likelihood_high),
+            sum(expected_value), any_value(reason.owned_category_label)
+        from offers left join reason using (category_key)
+        group by category_key, category_label order by 6 desc, 1 limit {SHOWN_OPPORTUNITIES}
         """,
         [source],
     ).fetchall()
-    return [Opportunity(*row) for row in rows]
+    if not best:
+        return None
+    horizon, categories, customers, count, value, recent = connection.execute(
+        f"""
+        with offers as ({offers})
+        select any_value(horizon_days), count(distinct category_key), count(distinct customer_key), count(*),
+            sum(expected_value),
+            (
+                select coalesce(sum(amount), 0)::double from core.fct_baskets
+                where source_name = $1 and purchase_date > (select max(as_of_date - horizon_days::int) from offers)
+            )
+        from offers
+        """,
+        [source],
+    ).fetchall()[0]
+    staples = connection.execute(
+        """
+        select category_label from cross_sell.customer_opportunities
+        where source_name = $1 and is_staple
+        group by category_key, category_label order by count(*) filter (rank <= 3) desc, 1
+        """,
+        [source],
+    ).fetchall()
+    return Opportunities(
+        horizon,
+        [Opportunity(*row) for row in best],
+        categories,
+        customers,
+        count,
+        value,
+        recent,
+        [label for (label,) in staples],
+    )
 
 
 def _backtest(connection: duckdb.DuckDBPyConnection, source: str) -> Backtest | None:
@@ -227,5 +329,5 @@ def _backtest(connection: duckdb.DuckDBPyConnection, source: str) -> Backtest | 
     ).fetchall()[0]
     if not dates or mean is None or ndcg is None:
         return None
-    came_true = (100 / mean, 100 / high, 100 / low)
-    return Backtest(dates, basis, (auc, popularity_auc), (ndcg, popularity_ndcg), k, came_true)
+    happened = (100 / mean, 100 / high, 100 / low)
+    return Backtest(dates, basis, (auc, popularity_auc), (ndcg, popularity_ndcg), k, happened)
