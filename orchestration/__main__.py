@@ -11,38 +11,41 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-from rich.console import Console
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration.instance import FROM_TERMINAL, close_dead_runs, holders_of, home, open_instance
 from orchestration.keys import WAREHOUSE_POOL
 from quality.objectives import ObjectivesError
-from warehouse.dbt_project import DbtProjectError, parse
+from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
 from warehouse.locks import only_nightly_run
-from warehouse.paths import Paths
 from warehouse.settings import Settings
+from warehouse.terminal import Terminal, error
 
 
-def run_nightly(paths: Paths, console: Console) -> int:
+def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False) -> int:
     """Run the nightly job in this process and print its summary.
 
-    Two at once do not meet: the second waits for the first. Whatever a killed run left behind is closed first.
+    Only one runs at a time: a second waits for the first. Runs that were killed are closed first.
 
     Args:
-        paths: where data lives.
+        settings: where data lives, and the manifest that was made ahead, if any.
         console: where progress and summary go; everything else goes to a file in the data folder's logs/.
+        verbose: print a line for each model too.
 
     Returns:
         The exit code: 0 when published, 1 when not.
     """
-    console.print("▶ reading the definitions")
+    console.print("  reading the definitions")
+    from orchestration.progress import shown
     from orchestration.summary import print_summary
 
+    paths = settings.paths
     paths.logs.mkdir(parents=True, exist_ok=True)
     log_file = paths.logs / f"nightly-{dt.datetime.now():%Y-%m-%d-%H%M%S}.log"
-    with only_nightly_run(paths, console.print), log_file.open("w", encoding="utf-8") as log:
+    with only_nightly_run(paths, console.print):
         started = time.monotonic()
         with (
+            log_file.open("w", encoding="utf-8") as log,
             contextlib.redirect_stdout(log),
             contextlib.redirect_stderr(log),
             _quiet_libraries(),
@@ -50,22 +53,23 @@ def run_nightly(paths: Paths, console: Console) -> int:
         ):
             closed = close_dead_runs(instance)
             if closed:
-                console.print(f"closed {closed} run(s) whose process was killed")
+                console.print(f"closed {closed} earlier run(s) whose process was killed")
             for run_id in holders_of(instance, WAREHOUSE_POOL):
                 console.print(
                     f"waiting: run {run_id[:8]} holds the warehouse. "
-                    "If its process is dead, end it in the UI (make ui, Runs)."
+                    "If its process has died, end the run in the browser: make ui, Runs."
                 )
             from orchestration.definitions import defs
 
             job = defs().resolve_job_def("nightly")
-            result = job.execute_in_process(
-                instance=instance,
-                run_config={"loggers": {"progress": {}}},
-                tags=FROM_TERMINAL,
-                raise_on_error=False,
-            )
-    print_summary(result, paths, time.monotonic() - started, console)
+            with shown(console, read_manifest(prepare(settings)), verbose=verbose):
+                result = job.execute_in_process(
+                    instance=instance,
+                    run_config={"loggers": {"progress": {}}},
+                    tags=FROM_TERMINAL,
+                    raise_on_error=False,
+                )
+        print_summary(result, paths, time.monotonic() - started, console, log_file)
     return 0 if result.success else 1
 
 
@@ -88,9 +92,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m orchestration", description="Run Next Aisle at a terminal.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("nightly", help="land, load, model, check and publish everything, in one process")
+    nightly = commands.add_parser("nightly", help="land, load, model, check and publish everything, in one process")
+    nightly.add_argument("-v", "--verbose", action="store_true", help="print a line for each model too")
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, made ready for `dg dev` and `dg launch`")
-    manifest = commands.add_parser("manifest", help="have dbt parse the project ahead, for NEXT_AISLE_MANIFEST")
+    manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
     manifest.add_argument("folder", type=Path, help="where to write manifest.json")
     chosen = parser.parse_args(arguments)
     settings = Settings()
@@ -103,15 +108,12 @@ def main(arguments: list[str] | None = None) -> int:
             parse(settings, chosen.folder.resolve())
             print(chosen.folder.resolve() / "manifest.json")
             return 0
-        return run_nightly(settings.paths, Console(file=sys.stdout, highlight=False))
-    except (DbtProjectError, ObjectivesError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-    except SQLAlchemyError as error:
-        reason = str(error).splitlines()[0]
-        print(
-            f"error: cannot write the runs' history in {settings.paths.dagster}: {reason}. Is the disk full?",
-            file=sys.stderr,
-        )
+        return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose)
+    except (DbtProjectError, ObjectivesError, OSError) as reason:
+        error(reason)
+    except SQLAlchemyError as reason:
+        first_line = str(reason).splitlines()[0]
+        error(f"cannot write the history of runs in {settings.paths.dagster}: {first_line}. Is the disk full?")
     return 1
 
 
@@ -119,4 +121,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit("stopped; run again to go on, nothing half done is left")
+        sys.exit("stopped. Run it again to go on: nothing half done was published.")

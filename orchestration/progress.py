@@ -1,15 +1,23 @@
-"""A run's progress for a person at a terminal: one line for what starts, ends or fails."""
+"""What a nightly run is doing, for a person at a terminal: a line for each step and layer that is done."""
 
+import contextlib
 import logging
-import sys
 import time
-from typing import IO, Any
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as LiveLine
+from rich.text import Text
 
-# What dagster-dbt logs of itself in the same way as we do.
-DAGSTER_DBT_SAYS = ("A dbt subsetted execution", "Running dbt command", "Finished dbt command", "Copying `")
+from warehouse.dbt_project import Manifest
+from warehouse.terminal import Terminal, printable
+
+# What dagster-dbt logs by itself.
+FROM_DAGSTER_DBT = ("A dbt subsetted execution", "Running dbt command", "Finished dbt command", "Copying `")
 
 STEP_NAMES = {
     "build_models": "modelling",
@@ -21,55 +29,154 @@ STEP_NAMES = {
     "published__next_aisle": "publishing",
 }
 
+# Where there is no live line, a long step says how far it is about this often.
+SILENT_SECONDS = 15
 
-class ProgressHandler(logging.Handler):
-    """Prints what a run does; a failed check or step stands out, all details are in the run's log file.
+LOGGER = logging.getLogger("next_aisle.progress")
+
+
+def layers_of(manifest: Manifest) -> dict[str, str]:
+    """Name the layer of each model: the folder that it is in, `staging` for all sources.
 
     Args:
-        out: where to print.
+        manifest: dbt's.
+
+    Returns:
+        `schema.table` to layer.
+    """
+    layers = {}
+    for node in manifest["nodes"].values():
+        if node["resource_type"] in ("model", "seed"):
+            folders = node["fqn"][1:-1] or [f"{node['resource_type']}s"]
+            layers[f"{node['schema']}.{node['alias']}"] = folders[0 if folders[0] == "staging" else -1]
+    return layers
+
+
+class Progress(logging.Handler):
+    """Prints a line for each step and layer that is done; on a terminal also a live line for what is under way.
+
+    Args:
+        console: where to print.
+        layers: `schema.table` to the layer of that model.
+        verbose: print each message too, such as one for each model.
     """
 
-    def __init__(self, out: IO[str]) -> None:
+    def __init__(self, console: Terminal, layers: Mapping[str, str], *, verbose: bool) -> None:
         super().__init__()
-        self.out = out
-        self.started: dict[str, float] = {}
+        self.console = console
+        self.layers = layers
+        self.models_in = Counter(layers.values())
+        self.verbose = verbose
+        self.live = LiveLine(
+            SpinnerColumn("line" if console.options.ascii_only else "dots"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(24),
+            TextColumn("{task.fields[counted]}", markup=False),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            # The log file takes both while a run goes on.
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not console.is_terminal or console.is_dumb_terminal,
+        )
+        self.task: TaskID | None = None
+        self._begin()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one event or message, if a person wants to see it."""
+        """Take one event or message of the run.
+
+        Args:
+            record: as Dagster logs it.
+        """
         meta: dict[str, Any] = getattr(record, "dagster_meta", {})
         event: dg.DagsterEvent | None = meta.get("dagster_event")
-        line = self._of_event(event) if event else self._of_message(record, meta)
-        if line:
-            print(line, file=self.out, flush=True)
+        if event:
+            self._take(event)
+        elif meta.get("step_key") and record.levelno in (logging.INFO, logging.WARNING):
+            self._say(record, str(meta.get("orig_message") or record.getMessage()))
 
-    def _of_message(self, record: logging.LogRecord, meta: dict[str, Any]) -> str | None:
-        if record.levelno not in (logging.INFO, logging.WARNING) or not meta.get("step_key"):
-            return None
-        message = str(meta.get("orig_message") or record.getMessage())
-        mark = "!" if record.levelno == logging.WARNING else " "
-        return None if message.startswith(DAGSTER_DBT_SAYS) else f"  {mark} {message}"
+    def _say(self, record: logging.LogRecord, message: str) -> None:
+        if model := getattr(record, "model", None):
+            self._built(model, getattr(record, "seconds", 0.0))
+        if record.levelno == logging.WARNING:
+            self._print(f"  ! warning: {printable(message)}", "yellow")
+        elif message.startswith("waiting") or (self.verbose and not message.startswith(FROM_DAGSTER_DBT)):
+            self._print(f"    {printable(message)}")
 
-    def _of_event(self, event: dg.DagsterEvent) -> str | None:
-        step = event.step_key or ""
-        name = step_name(step)
+    def _take(self, event: dg.DagsterEvent) -> None:
+        name = step_name(event.step_key or "")
         if event.event_type == DagsterEventType.STEP_START:
-            self.started[step] = time.monotonic()
-            return f"▶ {name}"
-        if event.event_type == DagsterEventType.STEP_SUCCESS:
-            return f"✔ {name}  {self._seconds(step)}"
-        if event.event_type == DagsterEventType.STEP_FAILURE:
-            return f"✘ {name}  {self._seconds(step)}"
-        if event.event_type == DagsterEventType.ENGINE_EVENT and "blocked by" in (event.message or ""):
-            return "    waiting: another run holds the warehouse"
-        if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
-            check = event.asset_check_evaluation_data
-            if not check.passed:
-                how = ("✘", "failed") if check.severity == dg.AssetCheckSeverity.ERROR else ("!", "warned")
-                return f"  {how[0]} check {check.check_name} of {check.asset_key.to_user_string()} {how[1]}"
-        return None
+            self._begin(event.step_key)
+            self.task = self.live.add_task(printable(name), total=None, counted="")
+            if event.step_key == "build_models":
+                self._print(f"  {name}")
+        elif event.event_type == DagsterEventType.STEP_SUCCESS:
+            self._end(True, name)
+        elif event.event_type == DagsterEventType.STEP_FAILURE:
+            self._end(False, f"{name} failed")
+        elif event.event_type == DagsterEventType.ENGINE_EVENT and "blocked by" in (event.message or ""):
+            self._print("    waiting: another run holds the warehouse")
+        elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
+            self._note(event.step_materialization_data.materialization.metadata)
+        elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
+            self._checked(event.asset_check_evaluation_data)
 
-    def _seconds(self, step: str) -> str:
-        return f"{time.monotonic() - self.started.get(step, time.monotonic()):.1f} s"
+    def _begin(self, step: str | None = None) -> None:
+        self.step = step
+        self.started = self.printed = time.monotonic()
+        self.built: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
+
+    def _built(self, model: str, seconds: float) -> None:
+        layer = self.layers.get(model, "models")
+        self.built[layer] += 1
+        self.seconds[layer] += seconds  # type: ignore[assignment]
+        done, total = self.built[layer], self.models_in[layer]
+        if self.task is not None:
+            self.live.update(self.task, description=f"modelling {layer}", completed=done, total=total)
+            self.live.update(self.task, counted=f"{done} of {_count(total, 'model')}")
+        if done == total and self.step == "build_models":
+            self._line(True, f"  {layer}", [_count(done, "model")], self.seconds[layer])
+        elif self.live.disable and time.monotonic() - self.printed > SILENT_SECONDS:
+            self._print(f"    {layer}: {done} of {_count(total, 'model')} so far")
+
+    def _checked(self, check: Any) -> None:
+        self.counts["check"] += 1
+        if not check.passed:
+            failed = check.severity == dg.AssetCheckSeverity.ERROR
+            how, colour = ("failed", "red") if failed else ("warning", "yellow")
+            mark = self.console.mark(False) if failed else "!"
+            table = ".".join(check.asset_key.path)
+            self._print(f"  {mark} {how}: check {printable(check.check_name)} of {printable(table)}", colour)
+
+    def _note(self, metadata: Mapping[str, Any]) -> None:
+        for fact, name in (("rows_loaded", "row"), ("tables", "table")):
+            if fact in metadata:
+                value = metadata[fact].value
+                self.counts[name] += value if isinstance(value, int) else len(value)
+        if "files_landed_now" in metadata:
+            self.counts["file"] = metadata["files_landed_now"].value
+
+    def _end(self, succeeded: bool, name: str) -> None:
+        counts = {"model": sum(self.built.values()), **self.counts}
+        facts = [_count(count, thing) for thing, count in counts.items() if count]
+        if succeeded and counts.keys() & {"row", "file"} and not facts:
+            facts = ["nothing new"]
+        self._line(succeeded, name, facts, time.monotonic() - self.started)
+        if self.task is not None:
+            self.live.remove_task(self.task)
+            self.task = None
+
+    def _line(self, succeeded: bool, name: str, facts: list[str], seconds: float) -> None:
+        text = f"{self.console.mark(succeeded)} {printable(name):<29} {', '.join([*facts, f'{seconds:.1f} s'])}"
+        self._print(text, "" if succeeded else "red")
+
+    def _print(self, text: str, style: str = "") -> None:
+        self.printed = time.monotonic()
+        # With its own style: rich would give that of print() to the live line too.
+        self.console.print(Text(text, style))
 
 
 def step_name(step: str) -> str:
@@ -86,9 +193,31 @@ def step_name(step: str) -> str:
     return step
 
 
+def _count(number: int, thing: str) -> str:
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+@contextlib.contextmanager
+def shown(console: Terminal, manifest: Manifest, *, verbose: bool) -> Iterator[None]:
+    """Print what the run does that goes on in the block.
+
+    Args:
+        console: where to print.
+        manifest: dbt's.
+        verbose: print each message of the run too.
+    """
+    progress = Progress(console, layers_of(manifest), verbose=verbose)
+    LOGGER.addHandler(progress)
+    try:
+        with progress.live:
+            yield
+    finally:
+        LOGGER.removeHandler(progress)
+
+
 @dg.logger(None, description="A run's progress for a person at a terminal.")
 def progress_logger(_context: dg.InitLoggerContext) -> logging.Logger:
-    """Make the logger that `make run` uses; prints to the terminal even while stdout goes to the log file."""
-    logger = logging.Logger("next_aisle.progress", level=logging.DEBUG)
-    logger.addHandler(ProgressHandler(sys.__stdout__ or sys.stdout))
-    return logger
+    """Give Dagster the logger that `make run` listens to."""
+    LOGGER.setLevel(logging.DEBUG)
+    LOGGER.propagate = False
+    return LOGGER

@@ -28,4 +28,9 @@ class QuickDbtCli(DbtCliResource):
 
 def dbt_cli() -> DbtCliResource:
     """Make the resource that runs dbt as a program of its own."""
-    return QuickDbtCli(project_dir=str(DBT_DIR), profiles_dir=str(DBT_DIR), dbt_executable=DBT_EXECUTABLE)
+    return QuickDbtCli(
+        project_dir=str(DBT_DIR),
+        profiles_dir=str(DBT_DIR),
+        dbt_executable=DBT_EXECUTABLE,
+        global_config_flags=["--no-use-colors"],
+    )

@@ -1,26 +1,43 @@
 """What a run did, in words and numbers that a person wants to read."""
 
+import contextlib
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
-from rich.console import Console
+from rich import box
 from rich.table import Table
 
 from delivery import figures
-from delivery.figures import Backtest, Opportunity, Rejected, RowCounts, Shop
+from delivery.figures import Backtest, Figures, ObjectiveStatus, Opportunities, Rejected, RowCounts, Shop
+from orchestration.keys import SLO_STATUS, VERDICT
 from orchestration.progress import step_name
 from quality.verdict import BREACH, MET, NOT_MEASURED, WARNING
 from warehouse.paths import Paths
+from warehouse.terminal import Terminal, printable
 
 # How an objective may stand, the best first.
 STATUSES = (MET, WARNING, BREACH, NOT_MEASURED)
 
+# Names in tables are cut after this many characters, and findings after so many.
+LONGEST_NAME, LONGEST_FINDING = 60, 600
 
-def print_summary(result: dg.ExecuteInProcessResult, paths: Paths, seconds: float, console: Console) -> None:
+UNTRIED = (
+    "These numbers assume that no offer is made. To see what an offer adds, make it to some of the customers first."
+)
+
+# How many causes of a failure the terminal shows; the log file has all of them.
+SHOWN_CAUSES = 3
+
+
+def print_summary(
+    result: dg.ExecuteInProcessResult, paths: Paths, seconds: float, console: Terminal, details: Path
+) -> None:
     """Print what a run did; after a failure also what failed, why, and what readers see meanwhile.
 
     Args:
@@ -28,177 +45,343 @@ def print_summary(result: dg.ExecuteInProcessResult, paths: Paths, seconds: floa
         paths: where data lives.
         seconds: its wall time.
         console: where to print.
+        details: the run's log file; all that is known of a failure is added to it.
     """
     console.print()
-    if not result.success:
-        _print_failure(result.all_events, paths, console)
-        return
-    published = figures.read(paths)
-    console.print(_rows(published.rows, _loaded(result.all_events)))
-    console.print(_rejected(published.rejected))
+    if result.success:
+        print_success(figures.read(paths), result.all_events, paths, seconds, console)
+    else:
+        _print_failure(result.all_events, paths, console, details)
+
+
+def print_success(
+    published: Figures, events: Sequence[dg.DagsterEvent], paths: Paths, seconds: float, console: Terminal
+) -> None:
+    """Print what a run that succeeded loaded and published, and what the figures say.
+
+    Args:
+        published: the figures of the published copy.
+        events: those of the run.
+        paths: where data lives.
+        seconds: its wall time.
+        console: where to print.
+    """
+    materialized = list(_materialized(events))
+    _print_rows(published.rows, _loaded(materialized), console)
+    _print_changes(materialized, console)
+    _print_rejected(published.rejected, console)
     for shop in published.shops:
         _print_shop(shop, console)
     console.print()
-    console.print(_steps(result.all_events, seconds), soft_wrap=True)
-    passed, failed = _checks(result.all_events)
-    counts = published.objectives
-    standing = ", ".join(f"{counts[status]} {status}" for status in STATUSES if status in counts)
-    console.print(f"[bold]Objectives[/]   {standing} (quality.slo_status)")
-    console.print(f"[bold]Checks[/]       {passed:,} passed" + (f", {len(failed):,} warned" if failed else ""))
+    _fact("Objectives", _objectives(published.objectives), console)
+    _, failed = _checks(events)
+    found = {check.check_name: check.description for check in failed if check.asset_key in (VERDICT, SLO_STATUS)}
+    for objective in published.objectives:
+        if objective.status not in (MET, NOT_MEASURED):
+            _warning(_standing(objective, found.get(objective.objective)), console)
+    passed, failed = _checks(event for event in events if not _is_of_objective(event))
+    _fact("Checks", f"{passed:,} passed" + (f", {len(failed):,} with a warning" if failed else ""), console)
     for check in failed:
-        console.print("             [yellow]![/] ", end="")
-        console.print(_describe(check), soft_wrap=True, markup=False)
-    size = paths.published.stat().st_size / 1e6
-    console.print(f"[bold]Published[/]    {paths.published} ({size:,.0f} MB)", soft_wrap=True)
-    console.print("\n[bold]Next[/]         make ui        assets, checks, schedule and lineage in the browser")
-    console.print("             make query     ask the published copy in SQL")
-    console.print("             make run       again any time: only what is new is loaded")
+        _warning(_describe(check), console)
+        _print_command(check, console, indent=16)
+    _fact("Seconds", f"{seconds:.1f}", console)
+    _fact("Published", f"{paths.published.stat().st_size / 1e6:,.0f} MB; from now on everyone reads this:", console)
+    console.alone(str(paths.published), indent=14)
+    console.print()
+    _fact("Next", "make query   ask the published copy in SQL", console)
+    _fact("", "make ui      assets, checks, schedule and lineage in the browser", console)
+    _fact("", "make run     again at any time: only what is new is loaded", console)
 
 
-def _rows(rows: Sequence[RowCounts], loaded: dict[str, int]) -> Table:
-    table = Table(title="Rows", title_justify="left", title_style="bold")
-    table.add_column("source, table")
-    for name in ("loaded now", "raw", "kept", "rejected"):
-        table.add_column(name, justify="right")
-    for one in rows:
-        now = loaded.get(f"{one.source}/{one.table}", 0)
-        counts = (now, one.raw, one.kept, one.rejected)
-        table.add_row(f"{one.source}, {one.table}", *(f"{count:,}" for count in counts))
-    return table
+def _fact(label: str, text: str, console: Terminal) -> None:
+    console.hanging(f"{label:<14}", text, style="bold")
 
 
-def _rejected(rejected: Sequence[Rejected]) -> Table | str:
-    if not rejected:
-        return "[bold]Rejected[/]     nothing"
-    table = Table(title="Rejected, and why", title_justify="left", title_style="bold")
-    for heading in ("source, table", "reason"):
-        table.add_column(heading)
-    for heading in ("rows", "amount"):
+def _detail(label: str, text: str, console: Terminal) -> None:
+    console.hanging(f"  {label:<20}", text)
+
+
+def _warning(text: str, console: Terminal) -> None:
+    console.hanging(f"{'':<14}! ", _cut(text), style="yellow")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_FINDING else f"{text[: LONGEST_FINDING - 3]}..."
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    """Make a table: names on the left, numbers on the right."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in left:
+        table.add_column(heading, overflow="fold")
+    for heading in right:
         table.add_column(heading, justify="right")
-    for one in rejected:
-        amount = "" if one.amount is None else f"{one.amount:,.2f}"
-        table.add_row(f"{one.source}, {one.table}", one.reason.replace("_", " "), f"{one.rows:,}", amount)
     return table
 
 
-def _print_shop(shop: Shop, console: Console) -> None:
-    console.print(f"\n[bold]{shop.source}[/], {shop.first_date} to {shop.last_date}")
-    console.print(f"  total spending      {shop.spending:,.2f} in {shop.baskets:,} baskets")
-    console.print(
-        f"  customers           {shop.customers:,} who bought; {shop.known_customers:,} known by the customer file"
-    )
-    console.print(f"  purchase frequency  {shop.purchase_frequency:,.1f} baskets per customer in the last 365 days")
+def _print_rows(rows: Sequence[RowCounts], loaded: Mapping[str, int], console: Terminal) -> None:
+    table = _table(["source", "table"], ["loaded now", "loaded in all", "kept", "rejected"])
+    for row in rows:
+        counts = (loaded.get(f"{row.source}/{row.table}", 0), row.raw, row.kept, row.rejected)
+        table.add_row(_name(row.source), _name(row.table), *(f"{count:,}" for count in counts))
+    console.print("Rows", style="bold")
+    console.print(table)
+
+
+def _print_rejected(rejected: Sequence[Rejected], console: Terminal) -> None:
+    console.print("\nRejected, and why", style="bold")
+    if not rejected:
+        console.print("nothing")
+        return
+    table = _table(["source", "table", "reason"], ["rows", "amount"])
+    for rows in rejected:
+        amount = "-" if rows.amount is None else f"{rows.amount:,.2f}"
+        reason = rows.reason.replace("_", " ")
+        table.add_row(_name(rows.source), _name(rows.table), _name(reason), f"{rows.rows:,}", amount)
+    console.print(table)
+
+
+def _print_changes(materialized: Sequence[tuple[str, Mapping[str, Any]]], console: Terminal) -> None:
+    """Name the files that were delivered again, and the columns that are new."""
+    for asset, metadata in materialized:
+        if again := _value(metadata, "files_delivered_again"):
+            more = f" and {len(again) - 3:,} more" if len(again) > 3 else ""
+            console.hanging(f"{asset}: ", f"delivered again with changes: {', '.join(again[:3])}{more}")
+        if new := _value(metadata, "new_columns"):
+            columns = ", ".join(f"{_name(name)} ({kind})" for name, kind in new.items())
+            console.hanging(f"{asset}: ", f"new columns, loaded and not used yet: {columns}")
+
+
+def _print_shop(shop: Shop, console: Terminal) -> None:
+    console.print(f"\n{_name(shop.source)}, {shop.first_date} to {shop.last_date}", style="bold")
+    _detail("total spending", f"{shop.spending:,.2f} in {shop.baskets:,} baskets", console)
+    known = f"{shop.customers:,} who bought; {shop.known_customers:,} are in the customer file"
+    _detail("customers", known, console)
+    frequency = f"{shop.purchase_frequency:,.1f} baskets per customer in the last 365 days"
+    _detail("purchase frequency", frequency, console)
     for position, (name, total) in enumerate(shop.biggest_categories):
-        console.print(f"  {'' if position else 'biggest categories':<18}  {name} {total:,.2f}")
-    for position, opportunity in enumerate(shop.opportunities):
-        said = _opportunity(opportunity)
-        console.print(f"  {'' if position else 'opportunities':<18}  {said}", soft_wrap=True)
-    console.print(f"  {'back-test':<18}  {_backtest(shop.backtest)}", soft_wrap=True)
+        _detail("" if position else "biggest categories", f"{_name(name)} {total:,.2f}", console)
+    console.print("\nWhat to offer next", style="bold")
+    if shop.opportunities is None:
+        console.print("  No customer has a recommendation yet.")
+    else:
+        _print_opportunities(shop.opportunities, console)
+    console.print("\nHow sure", style="bold")
+    for line in _backtest(shop.backtest):
+        console.hanging("  ", line)
 
 
-def _opportunity(one: Opportunity) -> str:
-    said = (
-        f"{one.category}: one of the three likeliest for {one.customers:,} customers, of whom about "
-        f"{one.adopters:,.0f} will begin within {one.horizon_days} days; expected value {one.expected_value:,.2f}"
+def _print_opportunities(offers: Opportunities, console: Terminal) -> None:
+    numbers = ["customers", "first purchases", "spending", "per customer"]
+    table = _table(["offer", "most common reason"], numbers)
+    for offer in offers.best:
+        expected = f"{offer.first_purchases:,.0f}"
+        if offer.low is not None and offer.high is not None:
+            expected += f" ({offer.low:,.0f} to {offer.high:,.0f})"
+        table.add_row(
+            _name(offer.category),
+            f"buys {_name(offer.owned_category)}" if offer.owned_category else "-",
+            f"{offer.customers:,}",
+            expected,
+            f"{offer.expected_value:,.2f}",
+            f"{offer.value_per_customer:,.2f}",
+        )
+    console.print(table)
+    per_offer = offers.expected_value / offers.offers
+    horizon = offers.horizon_days
+    console.hanging("  customers: ", "how many have it as a top-3 recommendation.")
+    console.hanging(
+        "  first purchases: ",
+        f"how many of them are expected to buy in the category for the first time in the next {horizon} days, with the "
+        "90 % range.",
     )
-    return f"{said}; most said reason: buys {one.owned_category}" if one.owned_category else said
-
-
-def _backtest(one: Backtest | None) -> str:
-    if one is None:
-        return "too little history to judge the likelihoods: take them for what they are, adoption rates so far"
-    mean, least, most = one.came_true
-    return (
-        f"at {one.dates} earlier dates ({one.basis}): AUC {one.auc[0]:.3f} (popularity {one.auc[1]:.3f}), "
-        f"NDCG@{one.k} {one.ndcg[0]:.3f} ({one.ndcg[1]:.3f}); "
-        f"of 100 beginnings foretold {mean:.0f} came ({least:.0f} to {most:.0f})"
+    console.hanging(
+        "  spending: ",
+        "what they are expected to spend in it in that time; an offer should cost less than that per customer.",
     )
+    share = ""
+    if offers.recent_spending > 0:
+        part = 100 * offers.expected_value / offers.recent_spending
+        share = f", which is {part:.1f} % of what the shop sold in the last {horizon} days"
+    console.hanging(
+        "  Together: ",
+        f"{offers.offers:,} recommendations in {offers.categories:,} categories to {offers.customers:,} customers, "
+        f"expected spending {offers.expected_value:,.2f}{share}. Only offers that cost less than {per_offer:,.2f} per "
+        "customer, on average, are worth making.",
+    )
+    if offers.staples:
+        names = "; ".join(map(_name, offers.staples[:3]))
+        more = f" and {len(offers.staples) - 3:,} more" if len(offers.staples) > 3 else ""
+        console.hanging("  Left out: ", f"staples, which many customers buy anyway: {names}{more}.")
 
 
-def _steps(events: Sequence[dg.DagsterEvent], seconds: float) -> str:
-    parts = [
-        f"{step_name(event.step_key or '')} {event.step_success_data.duration_ms / 1000:.1f}"
-        for event in events
-        if event.event_type == DagsterEventType.STEP_SUCCESS
+def _backtest(backtest: Backtest | None) -> list[str]:
+    if backtest is None:
+        return [UNTRIED, "There is too little history to test the likelihoods: they are the adoption rates so far."]
+    mean, least, most = backtest.happened
+    (auc, popular_auc), (ndcg, popular_ndcg) = backtest.auc, backtest.ndcg
+    return [
+        UNTRIED,
+        f"Back-test at {backtest.dates} earlier dates ({backtest.basis}): for every 100 first purchases predicted, "
+        f"{mean:.0f} happened ({least:.0f} to {most:.0f} at single dates).",
+        f"Ranking, with that by popularity alone in brackets: AUC {auc:.3f} ({popular_auc:.3f}), "
+        f"NDCG@{backtest.k} {ndcg:.3f} ({popular_ndcg:.3f}).",
     ]
-    return f"[bold]Seconds[/]      {seconds:.1f} in all: {', '.join(parts)}"
 
 
-def _loaded(events: Sequence[dg.DagsterEvent]) -> dict[str, int]:
-    loaded = {}
+def _objectives(objectives: Sequence[ObjectiveStatus]) -> str:
+    counts = Counter(objective.status for objective in objectives)
+    text = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
+    kept = [one.measured_at for one in objectives if not one.in_newest_run and one.measured_at]
+    if not kept:
+        return text
+    runs = f"the run of {_local(kept[0])}" if len(set(kept)) == 1 else "earlier runs"
+    were = "1 of them was" if len(kept) == 1 else f"{len(kept)} of them were"
+    return f"{text}. {were} last measured in {runs}: there was nothing new to measure on"
+
+
+def _standing(objective: ObjectiveStatus, in_run: str | None) -> str:
+    if objective.in_newest_run and in_run:
+        return f"{objective.objective}: {in_run}"
+    since = f" (from the run of {_local(objective.measured_at)})" if objective.measured_at else ""
+    return f"{objective.objective}: {objective.status}{since}: {objective.findings or 'see quality.slo_status'}"
+
+
+def _local(time: dt.datetime) -> str:
+    return f"{time.replace(tzinfo=dt.UTC).astimezone():%Y-%m-%d %H:%M}"
+
+
+def _materialized(events: Iterable[dg.DagsterEvent]) -> Iterable[tuple[str, Mapping[str, Any]]]:
     for event in events:
         if event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
-            rows = event.step_materialization_data.materialization.metadata.get("rows_loaded")
-            if rows is not None:
-                loaded["/".join(event.asset_key.path)] = int(str(rows.value))
-    return loaded
+            yield "/".join(event.asset_key.path), event.step_materialization_data.materialization.metadata
 
 
-def _checks(events: Sequence[dg.DagsterEvent]) -> tuple[int, list[Any]]:
+def _value(metadata: Mapping[str, Any], name: str) -> Any:
+    return metadata[name].value if name in metadata else None
+
+
+def _loaded(materialized: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, int]:
+    return {asset: int(metadata["rows_loaded"].value) for asset, metadata in materialized if "rows_loaded" in metadata}
+
+
+def _checks(events: Iterable[dg.DagsterEvent]) -> tuple[int, list[Any]]:
     checks = [e.asset_check_evaluation_data for e in events if e.event_type == DagsterEventType.ASSET_CHECK_EVALUATION]
     return sum(check.passed for check in checks), [check for check in checks if not check.passed]
 
 
+def _name(text: str) -> str:
+    return printable(text, LONGEST_NAME)
+
+
+def _is_of_objective(event: dg.DagsterEvent) -> bool:
+    """Whether it is a check that says how an objective stands."""
+    if event.event_type != DagsterEventType.ASSET_CHECK_EVALUATION:
+        return False
+    check = event.asset_check_evaluation_data
+    return check.asset_key in (VERDICT, SLO_STATUS) and "unique_id" not in check.metadata
+
+
 def _describe(check: Any) -> str:
-    text = f"{check.asset_key.to_user_string()}: {check.check_name}"
+    if check.asset_key == VERDICT:
+        text = f"objective {check.check_name}"
+    else:
+        text = f"{'.'.join(check.asset_key.path)}, check {check.check_name}"
     if check.description:
         text += f": {check.description}"
     rows = check.metadata.get("dagster_dbt/failed_row_count")
-    if rows is not None:
-        text += f" ({rows.value:,} rows)"
-    if failed_rows := check.metadata.get("failed_rows"):
-        text += f"; look at them in the warehouse: {failed_rows.value}"
-    return text
+    return text if rows is None else f"{text} ({rows.value:,} row{'' if rows.value == 1 else 's'})"
 
 
-def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Console) -> None:
-    console.print("[bold red]The run failed; nothing was published.[/]")
+def _print_command(check: Any, console: Terminal, indent: int) -> None:
+    if failed_rows := _value(check.metadata, "failed_rows"):
+        console.print(f"{' ' * indent}To see the rows that failed:")
+        console.alone(f'uv run python -m delivery query --warehouse "from {failed_rows} limit 20"', indent)
+
+
+def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Terminal, details: Path) -> None:
+    console.print("The run failed: nothing was published.", style="bold red")
     _, failed = _checks(events)
-    for check in failed:
-        mark = "red" if check.severity == dg.AssetCheckSeverity.ERROR else "yellow"
-        console.print(f"  [{mark}]check failed[/]  {_describe(check)}", soft_wrap=True, highlight=False)
-    blocked_by_check = any(check.severity == dg.AssetCheckSeverity.ERROR for check in failed)
-    for event in events:
-        if event.event_type == DagsterEventType.STEP_FAILURE:
-            reason = _reason(event, paths, blocked_by_check)
-            if reason:
-                console.print(f"  [red]{step_name(event.step_key or '')}[/]  ", end="")
-                console.print(reason, soft_wrap=True, markup=False, highlight=False)
+    stopped = [check for check in failed if check.severity == dg.AssetCheckSeverity.ERROR]
+    errors = list(_errors(events, paths, blocked_by_check=bool(stopped)))
+    for name, reason in errors[:SHOWN_CAUSES]:
+        console.print(f"  {name} failed:", style="red")
+        console.hanging("    ", _cut(reason))
+    # A check that failed is shown even where there are errors enough.
+    shown_checks = stopped[: max(1, SHOWN_CAUSES - len(errors))]
+    for check in shown_checks:
+        console.print("  check failed:", style="red")
+        console.hanging("    ", _cut(_describe(check)))
+        _print_command(check, console, indent=4)
+    more = {
+        "error": max(0, len(errors) - SHOWN_CAUSES) + len(stopped) - len(shown_checks),
+        "warning": len(failed) - len(stopped),
+    }
+    if counted := " and ".join(
+        f"{count} more {kind}{'' if count == 1 else 's'}" for kind, count in more.items() if count
+    ):
+        console.print(f"  {counted}: see the details")
     if paths.published.exists():
         when = dt.datetime.fromtimestamp(paths.published.stat().st_mtime)
-        console.print(
-            f"  Readers still see the copy published on {when:%Y-%m-%d %H:%M}: {paths.published}", soft_wrap=True
-        )
+        console.print(f"Readers still see the copy published on {when:%Y-%m-%d %H:%M}:")
+        console.alone(str(paths.published), indent=2)
     else:
-        console.print("  Nothing was ever published here.")
-    console.print(f"  Details: {paths.logs}", soft_wrap=True)
+        console.print("Nothing was ever published here.")
+    causes = [f"{name} failed: {reason}" for name, reason in errors]
+    for check in failed:
+        causes.append(f"check {'failed' if check in stopped else 'warning'}: {_describe(check)}")
+    # On a full disk the causes above must do.
+    with contextlib.suppress(OSError):
+        _write_details(events, causes, details)
+    console.print("Details:")
+    console.alone(str(details), indent=2)
 
 
-def _reason(event: dg.DagsterEvent, paths: Paths, blocked_by_check: bool) -> str | None:
-    if event.step_key in ("build_models", "build_quality"):
-        return _dbt_errors(paths) or (None if blocked_by_check else _first_line(event.step_failure_data))
-    told = event.step_failure_data.user_failure_data
-    if told and told.description:
-        return told.description
-    return None if blocked_by_check else _first_line(event.step_failure_data)
+def _write_details(events: Iterable[dg.DagsterEvent], causes: Iterable[str], details: Path) -> None:
+    """Add all that is known of a failure to the run's log file."""
+    with details.open("a", encoding="utf-8") as log:
+        print("\nThe run failed: nothing was published.", *map(printable, causes), sep="\n", file=log)
+        for event in events:
+            if event.event_type == DagsterEventType.STEP_FAILURE and event.step_failure_data.error:
+                print(f"\n{event.step_key}:\n{event.step_failure_data.error.to_string()}", file=log)
+
+
+def _errors(events: Iterable[dg.DagsterEvent], paths: Paths, *, blocked_by_check: bool) -> Iterable[tuple[str, str]]:
+    """Steps that failed by themselves, and why; where dbt has errors of its models and tests, those."""
+    for event in events:
+        if event.event_type != DagsterEventType.STEP_FAILURE:
+            continue
+        name = step_name(event.step_key or "")
+        failure = event.step_failure_data
+        of_dbt = _dbt_errors(paths) if event.step_key in ("build_models", "build_quality") else None
+        if of_dbt:
+            yield from ((name, reason) for reason in of_dbt)
+        elif of_dbt is not None and blocked_by_check:
+            # dbt says of the failed check only that it failed.
+            continue
+        elif failure.user_failure_data and failure.user_failure_data.description:
+            yield name, failure.user_failure_data.description
+        elif not blocked_by_check:
+            yield name, _first_line(failure)
 
 
 def _first_line(failure: Any) -> str:
     error = failure.error
     while error and error.cause:
         error = error.cause
-    return error.message.strip().splitlines()[0] if error and error.message.strip() else "failed without a message"
+    if error and error.cls_name == "DagsterExecutionInterruptedError":
+        return "it was stopped, by Ctrl+C or another signal. Run it again to go on"
+    return error.message.strip().splitlines()[0] if error and error.message.strip() else "no reason was given"
 
 
-def _dbt_errors(paths: Paths) -> str | None:
+def _dbt_errors(paths: Paths) -> list[str]:
     """What dbt says of the models and tests that could not run (a test that ran and failed is a failed check)."""
     try:
         report = json.loads((paths.dbt_target / "run_results.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    errors = [
+        return []
+    return [
         f"{node['unique_id'].split('.', 2)[-1]}: {' '.join(str(node['message']).split())}"
         for node in report["results"]
         if node["status"] == "error"
     ]
-    return "; ".join(errors[:3]) or None

@@ -136,6 +136,11 @@ def lenient_objectives() -> Path:
     return file
 
 
+def words(text: str) -> str:
+    """What a command said, however its lines were broken."""
+    return " ".join(text.split())
+
+
 class Project:
     """The project's commands, run as a user runs them.
 

@@ -76,7 +76,11 @@ def _build(context: dg.AssetExecutionContext, dbt: DbtCliResource, project: Proj
     try:
         for event in dbt.cli(["build"], context=context, target_path=target).stream():
             if isinstance(event, dg.Output):
-                context.log.info(f"built {'.'.join(context.asset_key_for_output(event.output_name).path)}")
+                model = ".".join(context.asset_key_for_output(event.output_name).path)
+                duration = event.metadata.get("Execution Duration")
+                # For the progress at a terminal, which adds the seconds up by layer.
+                facts = {"model": model, "seconds": duration.value if duration else 0.0}
+                context.log.info(f"built {model}", extra=facts)
                 models.append(event)
             else:
                 yield _with_failed_rows(event, project.manifest)
@@ -92,12 +96,11 @@ def _with_failed_rows(event: Any, manifest: Mapping[str, Any]) -> Any:
     if not isinstance(event, dg.AssetCheckResult) or event.passed:
         return event
     unique_id = event.metadata["unique_id"].value if "unique_id" in event.metadata else None
-    relation = manifest["nodes"].get(str(unique_id), {}).get("relation_name")
-    if not relation:
+    test = manifest["nodes"].get(str(unique_id), {})
+    if not test.get("relation_name"):
         return event
-    return event._replace(
-        metadata={**event.metadata, "failed_rows": dg.MetadataValue.text(f"select * from {relation}")}
-    )
+    table = dg.MetadataValue.text(f"{test['schema']}.{test['alias']}")
+    return event._replace(metadata={**event.metadata, "failed_rows": table})
 
 
 def _with_metadata(

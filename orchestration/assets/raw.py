@@ -61,7 +61,7 @@ def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
                     "rows_loaded": table.rows_loaded,
                     "files_found": table.files_found,
                     "files_loaded": table.files_loaded,
-                    "files_delivered_again": len(table.files_replaced),
+                    "files_delivered_again": dg.MetadataValue.json(table.files_replaced),
                     "new_columns": dg.MetadataValue.json(table.new_columns),
                 },
             )
