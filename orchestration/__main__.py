@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 import sys
 import time
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,11 @@ from pathlib import Path
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestration.instance import FROM_TERMINAL, close_dead_runs, holders_of, home, open_instance
-from orchestration.keys import WAREHOUSE_POOL
+from orchestration.instance import home, open_instance, run_job
+from orchestration.schedules import TimezoneError, find_timezone, in_words
 from quality.objectives import ObjectivesError
 from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
-from warehouse.locks import only_nightly_run
+from warehouse.locks import alive
 from warehouse.settings import Settings
 from warehouse.terminal import Terminal, error
 
@@ -25,7 +26,7 @@ from warehouse.terminal import Terminal, error
 def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False) -> int:
     """Run the nightly job in this process and print its summary.
 
-    Only one runs at a time: a second waits for the first. Runs that were killed are closed first.
+    Only one run is under way at a time, also of those that the UI started: a second waits for the first.
 
     Args:
         settings: where data lives, and the manifest that was made ahead, if any.
@@ -42,34 +43,20 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False)
     paths = settings.paths
     paths.logs.mkdir(parents=True, exist_ok=True)
     log_file = paths.logs / f"nightly-{dt.datetime.now():%Y-%m-%d-%H%M%S}.log"
-    with only_nightly_run(paths, console.print):
-        started = time.monotonic()
-        with (
-            log_file.open("w", encoding="utf-8") as log,
-            contextlib.redirect_stdout(log),
-            contextlib.redirect_stderr(log),
-            _quiet_libraries(),
-            open_instance(paths) as instance,
-        ):
-            closed = close_dead_runs(instance)
-            if closed:
-                console.print(f"closed {closed} earlier run(s) whose process was killed")
-            for run_id in holders_of(instance, WAREHOUSE_POOL):
-                console.print(
-                    f"waiting: run {run_id[:8]} holds the warehouse. "
-                    "If its process has died, end the run in the browser: make ui, Runs."
-                )
-            from orchestration.definitions import defs
+    started = time.monotonic()
+    with (
+        log_file.open("w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+        _quiet_libraries(),
+        open_instance(paths) as instance,
+    ):
+        from orchestration.definitions import defs
 
-            job = defs().resolve_job_def("nightly")
-            with shown(console, read_manifest(prepare(settings)), verbose=verbose):
-                result = job.execute_in_process(
-                    instance=instance,
-                    run_config={"loggers": {"progress": {}}},
-                    tags=FROM_TERMINAL,
-                    raise_on_error=False,
-                )
-        print_summary(result, paths, time.monotonic() - started, console, log_file)
+        job, run_id = defs().resolve_job_def("nightly"), str(uuid.uuid4())
+        with alive(paths, run_id), shown(console, read_manifest(prepare(settings)), verbose=verbose):
+            result = run_job(instance, job, {"loggers": {"progress": {}}}, run_id=run_id)
+    print_summary(result, paths, time.monotonic() - started, console, log_file)
     return 0 if result.success else 1
 
 
@@ -95,6 +82,7 @@ def main(arguments: list[str] | None = None) -> int:
     nightly = commands.add_parser("nightly", help="land, load, model, check and publish everything, in one process")
     nightly.add_argument("-v", "--verbose", action="store_true", help="print a line for each model too")
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, made ready for `dg dev` and `dg launch`")
+    commands.add_parser("schedule", help="say when the nightly job runs by itself")
     manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
     manifest.add_argument("folder", type=Path, help="where to write manifest.json")
     chosen = parser.parse_args(arguments)
@@ -108,12 +96,20 @@ def main(arguments: list[str] | None = None) -> int:
             parse(settings, chosen.folder.resolve())
             print(chosen.folder.resolve() / "manifest.json")
             return 0
+        if chosen.command == "schedule":
+            print(
+                f"While the UI is open, the nightly job runs at {in_words(find_timezone(settings.timezone))}, "
+                "unless you turn it off under Automation."
+            )
+            return 0
         return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose)
-    except (DbtProjectError, ObjectivesError, OSError) as reason:
+    except (DbtProjectError, ObjectivesError, TimezoneError, OSError) as reason:
         error(reason)
     except SQLAlchemyError as reason:
         first_line = str(reason).splitlines()[0]
-        error(f"cannot write the history of runs in {settings.paths.dagster}: {first_line}. Is the disk full?")
+        # SQLite's words: "disk I/O error" or "database or disk is full".
+        question = ". Is the disk full?" if "disk" in first_line else ""
+        error(f"cannot write the history of runs in {settings.paths.dagster}: {first_line}{question}")
     return 1
 
 

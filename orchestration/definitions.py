@@ -8,6 +8,7 @@ from orchestration.assets.published import published_asset, published_deliveries
 from orchestration.assets.raw import raw_assets
 from orchestration.assets.verdict import verdict_assets
 from orchestration.checks import comparison_checks, row_checks, source_checks
+from orchestration.executor import run_executor
 from orchestration.progress import progress_logger
 from orchestration.project import read_project
 from orchestration.resources import dbt_cli
@@ -36,8 +37,7 @@ def defs() -> dg.Definitions:
         ],
         resources={"dbt": dbt_cli()},
         jobs=[nightly],
-        schedules=[every_night],
-        # One process for a run: each further one costs seconds of start-up and gains nothing with one writer.
-        executor=dg.in_process_executor,
+        schedules=[every_night(project.timezone)],
+        executor=run_executor(project.paths),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
     )

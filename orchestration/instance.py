@@ -1,4 +1,4 @@
-"""The Dagster instance of this project: where it lives, and clearing up after runs that were killed."""
+"""The Dagster instance of this project: where it lives, its runs of the terminal, and those that were killed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,6 +7,10 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
+from dagster._core.execution.api import execute_run
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 
 from warehouse.paths import Paths
 from warehouse.settings import export_dagster_home
@@ -14,15 +18,8 @@ from warehouse.settings import export_dagster_home
 # The instance's settings. In a checkout, dagster.yaml at the top is a link to it.
 SETTINGS = Path(__file__).resolve().parent / "dagster.yaml"
 
-# Marks the runs of `make run`; they hold a lock of their own, so a process that gets it knows that all others are dead.
-FROM_TERMINAL = {"next_aisle/from": "terminal"}
-
-UNFINISHED = [
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+# The name of the code location, as pyproject.toml gives it to `dg dev`.
+CODE_LOCATION = "next_aisle"
 
 
 def home(paths: Paths) -> Path:
@@ -86,30 +83,45 @@ def _keep_connections_open(event_log: Any) -> None:
     event_log._connect = connect
 
 
-def close_dead_runs(instance: dg.DagsterInstance) -> int:
-    """Fail the terminal runs whose process was killed, and free the pool slots they still hold.
+def run_job(
+    instance: dg.DagsterInstance,
+    job: dg.JobDefinition,
+    run_config: dict[str, Any],
+    tags: dict[str, str] | None = None,
+    run_id: str | None = None,
+) -> dg.JobExecutionResult:
+    """Run a job in this process, as Dagster does in a process that it starts for a run from the UI.
 
-    The caller must hold the lock that every terminal run holds.
+    The run belongs to the code location of `dg dev`: the UI shows it with the job and can execute it again. Dagster's
+    public functions make runs of no code location; see tests/orchestration/test_what_we_rely_on.py.
 
     Args:
-        instance: where the runs are recorded.
+        instance: where the run is recorded.
+        job: the job.
+        run_config: its settings.
+        tags: more tags of the run.
+        run_id: its number; Dagster gives it one where none is given.
+    """
+    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), SINGLETON_REPOSITORY_NAME)
+    run = instance.create_run_for_job(
+        job, run_id=run_id, run_config=run_config, tags=tags, remote_job_origin=location.get_job_origin(job.name)
+    )
+    return execute_run(InMemoryJob(job), run, instance)
+
+
+def close_killed_run(instance: dg.DagsterInstance, run_id: str) -> bool:
+    """Fail a run whose process was killed, and free the pool slots it still holds.
+
+    Args:
+        instance: where the run is recorded.
+        run_id: the run.
 
     Returns:
-        How many runs were closed.
+        Whether it had to be failed; where Dagster started the process, it may have noticed by itself.
     """
-    dead = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED, tags=FROM_TERMINAL))
-    for run in dead:
-        instance.report_run_failed(run, "The run's process was killed.")
-        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-    return len(dead)
-
-
-def holders_of(instance: dg.DagsterInstance, pool: str) -> list[str]:
-    """Name the unfinished runs that hold a slot of a pool.
-
-    Args:
-        instance: where the runs are recorded.
-        pool: the pool.
-    """
-    claimed = instance.event_log_storage.get_concurrency_info(pool).claimed_slots
-    return sorted({slot.run_id for slot in claimed})
+    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+    run = instance.get_run_by_id(run_id)
+    if run is None or run.is_finished:
+        return False
+    instance.report_run_failed(run, "The run's process was killed.")
+    return True

@@ -19,6 +19,9 @@ from warehouse.terminal import Terminal, printable
 # What dagster-dbt logs by itself.
 FROM_DAGSTER_DBT = ("A dbt subsetted execution", "Running dbt command", "Finished dbt command", "Copying `")
 
+# What a person wants to know also without `verbose`: why nothing goes on.
+OF_THE_RUN = ("waiting", "closed run")
+
 STEP_NAMES = {
     "build_models": "modelling",
     "check_rows": "measuring",
@@ -93,7 +96,7 @@ class Progress(logging.Handler):
         event: dg.DagsterEvent | None = meta.get("dagster_event")
         if event:
             self._take(event)
-        elif meta.get("step_key") and record.levelno in (logging.INFO, logging.WARNING):
+        elif record.levelno in (logging.INFO, logging.WARNING):
             self._say(record, str(meta.get("orig_message") or record.getMessage()))
 
     def _say(self, record: logging.LogRecord, message: str) -> None:
@@ -101,7 +104,7 @@ class Progress(logging.Handler):
             self._built(model, getattr(record, "seconds", 0.0))
         if record.levelno == logging.WARNING:
             self._print(f"  ! warning: {printable(message)}", "yellow")
-        elif message.startswith("waiting") or (self.verbose and not message.startswith(FROM_DAGSTER_DBT)):
+        elif message.startswith(OF_THE_RUN) or (self.verbose and not message.startswith(FROM_DAGSTER_DBT)):
             self._print(f"    {printable(message)}")
 
     def _take(self, event: dg.DagsterEvent) -> None:

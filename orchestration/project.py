@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from orchestration.schedules import find_timezone
 from quality import objectives
 from quality.objectives import Objectives
 from warehouse import dbt_project
@@ -24,6 +25,7 @@ class Project:
         sources: the active sources.
         objectives: what is promised of the data.
         own_objectives: whether they are others than those of the project.
+        timezone: the zone of the clock that the nightly schedule goes by.
     """
 
     paths: Paths
@@ -32,6 +34,7 @@ class Project:
     sources: list[str]
     objectives: Objectives
     own_objectives: bool
+    timezone: str
 
     def owners(self, group: str) -> list[str]:
         """Say whom to ask about an asset, as Dagster writes it: the owner of the dbt group of the same name.
@@ -63,6 +66,7 @@ def read_project() -> Project:
     Raises:
         DbtProjectError: the dbt project does not parse.
         ObjectivesError: the objectives do not make sense.
+        TimezoneError: there is no time zone of the name that is set.
     """
     settings = Settings()
     export_data(settings.paths)
@@ -74,4 +78,5 @@ def read_project() -> Project:
         sources=dbt_project.active_sources(),
         objectives=objectives.read(settings.objectives),
         own_objectives=settings.objectives is not None,
+        timezone=find_timezone(settings.timezone),
     )

@@ -56,7 +56,11 @@ class DagsterRunLog:
             run_id=run_id,
             job=record.dagster_run.job_name,
             outcome=outcome,
-            started=record.start_time or record.create_timestamp.timestamp(),
+            # A run that waits for another has started, says Dagster; it works from its first step on.
+            started=next(
+                (at for at, event in events if event.event_type == DagsterEventType.STEP_START),
+                record.start_time or record.create_timestamp.timestamp(),
+            ),
             ended=record.end_time if outcome != UNDER_WAY else None,
             checks=list(self._checks(events, row_counts)),
             steps=list(_steps(events, row_counts)),

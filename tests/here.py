@@ -1,10 +1,15 @@
-"""The data folder of the test under way, which its fixture `data` names in the environment."""
+"""The data folder of the test under way, which its fixture `data` names in the environment; and Dagster in a thread."""
 
 import duckdb
 
 from warehouse import connections
 from warehouse.paths import Paths
 from warehouse.settings import Settings
+
+# Dagster takes a minute to end the capture of what a step in a thread prints.
+NO_COMPUTE_LOGS = {
+    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+}
 
 
 def paths() -> Paths:

@@ -75,6 +75,11 @@ class Paths:
         return self.root / "warehouse.lock"
 
     @property
-    def nightly_lock(self) -> Path:
-        """The file whose lock is held by a nightly run from a terminal."""
-        return self.root / "nightly.lock"
+    def run_lock(self) -> Path:
+        """The file whose lock is held by the process of the run that is under way."""
+        return self.root / "run.lock"
+
+    @property
+    def runs_under_way(self) -> Path:
+        """A locked file for each run that is under way or waits; one that is not locked is of a killed run."""
+        return self.root / "runs_under_way"

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
+        timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
     """
 
     model_config = SettingsConfigDict(
@@ -32,6 +33,7 @@ class Settings(BaseSettings):
     data: AbsolutePath = DEFAULT_DATA
     objectives: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
+    timezone: str | None = None
 
     @property
     def paths(self) -> Paths:

@@ -1,4 +1,4 @@
-"""What an operator fears: killed at any moment, a full disk, two at once. Run by CI as its own step."""
+"""What an operator fears: killed at any moment, a full disk, two runs at once. Run by CI as its own step."""
 
 import datetime as dt
 import os
@@ -126,13 +126,24 @@ def raw_deliveries(data: Path) -> list[int]:
     return [count - 1 for (count,) in rows]
 
 
-def test_two_runs_at_once_both_succeed_and_publish_what_one_publishes(shop: Project) -> None:
+def test_a_run_of_the_terminal_and_one_of_dagster_at_once_follow_each_other_and_both_succeed(shop: Project) -> None:
+    launched = [str(Path(sys.executable).parent / "dg"), "launch", "--job", "nightly"]
+    dagster_home = shop.python("orchestration", "home").stdout.strip()
     running = [
-        subprocess.Popen(NIGHTLY, cwd=shop.code, env=shop.env, stdout=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(
+            command,
+            cwd=shop.code,
+            env={**shop.env, "DAGSTER_HOME": dagster_home},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for command in (NIGHTLY, launched)
     ]
-    said = [process.communicate(timeout=300)[0] for process in running]
-    assert [process.returncode for process in running] == [0, 0], said
-    assert any("waiting for another nightly run to end" in text for text in said)
+    printed = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0], printed
+    assert sum("waiting: another run is under way" in text for text in printed) == 1, printed
+    assert not any("another run is writing" in text for text in printed), "their steps do not meet"
     with duckdb.connect(str(shop.data / "published" / "next_aisle.duckdb"), read_only=True) as connection:
         assert connection.execute(
             "select raw_rows, kept_rows from quality.row_reconciliation order by all"

@@ -27,11 +27,6 @@ WRITERS = {
     "publication": ["published", "next_aisle"],
 }
 
-# Dagster takes a minute to end the capture of what a step in a thread prints.
-NO_COMPUTE_LOGS = {
-    "compute_logs": {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
-}
-
 
 class Shop(NamedTuple):
     """A landed shop, and the assets that are defined for it."""
@@ -85,7 +80,7 @@ def test_a_step_waits_while_somebody_else_writes(
 ) -> None:
     # What becomes of the step once it has the warehouse does not matter here: where it starts dbt, it fails.
     monkeypatch.delattr(DbtCliResource, "cli")
-    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster")), NO_COMPUTE_LOGS) as instance:
+    with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster")), here.NO_COMPUTE_LOGS) as instance:
         with FileLock(shop.paths.writers_lock):
             running = Step(instance, shop.assets, WRITERS[step])
             waited = running.waits()

@@ -1,5 +1,6 @@
 """Behaviour of Dagster and dagster-dbt that this project leans on: an upgrade that changes it fails here."""
 
+import re
 import sqlite3
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,27 @@ from dagster_dbt import DbtCliResource
 from orchestration.instance import open_instance
 from orchestration.resources import QuickDbtCli, dbt_cli
 from tests import here
+from warehouse.paths import PROJECT_DIR
+
+# Private parts of Dagster, each with the reason for it.
+PRIVATE = {
+    # The run of a terminal with the code location of the UI (orchestration/instance.py): the public functions that run
+    # a job in this process make runs of no code location. The UI does not show those with their job, and cannot
+    # execute them again.
+    ("orchestration/instance.py", "dagster._core.remote_origin"),
+    ("orchestration/instance.py", "dagster._core.definitions.repository_definition"),
+    ("orchestration/instance.py", "dagster._core.execution.api"),
+    ("orchestration/instance.py", "dagster._core.definitions.job_base"),
+}
+
+
+def test_what_is_private_to_dagster_is_used_where_it_is_listed_and_nowhere_else() -> None:
+    used = {
+        (file.relative_to(PROJECT_DIR).as_posix(), module)
+        for file in PROJECT_DIR.glob("orchestration/**/*.py")
+        for module in re.findall(r"\bdagster(?:_\w+)?(?:\.\w+)*\._[\w.]+", file.read_text(encoding="utf-8"))
+    }
+    assert used == PRIVATE
 
 
 def test_what_quick_dbt_overrides_is_still_there() -> None:
