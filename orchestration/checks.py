@@ -68,10 +68,12 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
         for table in daily
     ]
 
-    @dg.multi_asset_check(name=f"check_{name}", specs=specs, pool=WAREHOUSE_POOL)
-    def check_source() -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(name=f"check_{name}", specs=specs, pool=WAREHOUSE_POOL, can_subset=True)
+    def check_source(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with _loaded_warehouse(project.paths) as connection:
             for check, one in limits.items():
+                if not _is_selected(context, raw_key(name, ages[check][0]), check):
+                    continue
                 now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
                 age = judge_age(newest_event(connection, one), now, one)
                 yield dg.AssetCheckResult(
@@ -83,8 +85,12 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
                     metadata={f"newest_{one.event}": str(age.newest)},
                 )
             for table in tables:
+                if not _is_selected(context, raw_key(name, table.name), "columns_are_as_declared"):
+                    continue
                 yield _compared(name, table.name, "columns_are_as_declared", compare_columns(connection, name, table))
             for table in daily:
+                if not _is_selected(context, raw_key(name, table.name), "landed_files_are_in_raw"):
+                    continue
                 found = compare_files(connection, name, table, project.paths)
                 yield _compared(name, table.name, "landed_files_are_in_raw", found)
 
@@ -120,11 +126,14 @@ def row_checks(project: Project) -> dg.AssetChecksDefinition:
             for name, table, measure, check in measured
         ],
         pool=WAREHOUSE_POOL,
+        can_subset=True,
     )
-    def check_rows() -> Iterator[dg.AssetCheckResult]:
+    def check_rows(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with _loaded_warehouse(project.paths) as connection:
             counted = new_rows.read(connection)
         for name, table, measure, check in measured:
+            if not _is_selected(context, NEW_DELIVERIES, check):
+                continue
             rows = counted[name, table]
             failed, share = rows.rows_failed[measure], rows.attained(measure)
             yield dg.AssetCheckResult(
@@ -157,11 +166,14 @@ def comparison_checks(project: Project) -> dg.AssetChecksDefinition:
         name="compare_with_usual",
         specs=[dg.AssetCheckSpec(name=one.name, asset=SLO_STATUS, description=one.description) for one in compared],
         pool=WAREHOUSE_POOL,
+        can_subset=True,
     )
-    def compare_with_usual() -> Iterator[dg.AssetCheckResult]:
+    def compare_with_usual(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with _loaded_warehouse(project.paths) as connection:
             found = usual.read(connection)
         for one in compared:
+            if not _is_selected(context, SLO_STATUS, one.name):
+                continue
             standing = found.get(one.name)
             yield dg.AssetCheckResult(
                 asset_key=SLO_STATUS,
@@ -172,6 +184,11 @@ def comparison_checks(project: Project) -> dg.AssetChecksDefinition:
             )
 
     return compare_with_usual
+
+
+def _is_selected(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, check: str) -> bool:
+    """Whether this run is to execute a check: in the UI, each can be executed by itself."""
+    return dg.AssetCheckKey(asset, check) in context.selected_asset_check_keys
 
 
 def _compared(name: str, table: str, check: str, found: Comparison) -> dg.AssetCheckResult:
@@ -190,4 +207,4 @@ def _loaded_warehouse(paths: Paths) -> Iterator[duckdb.DuckDBPyConnection]:
         with connect(paths, read_only=True) as connection:
             yield connection
     except (duckdb.CatalogException, duckdb.IOException) as error:
-        raise dg.Failure(NOTHING_LOADED.format(str(error).splitlines()[0]), allow_retries=False) from error
+        raise dg.Failure(NOTHING_LOADED.format(str(error).splitlines()[0]), allow_retries=False) from None

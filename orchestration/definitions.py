@@ -35,7 +35,12 @@ def defs() -> dg.Definitions:
             row_checks(project),
             comparison_checks(project),
         ],
-        resources={"dbt": dbt_cli()},
+        # Neither can be configured: the launchpad would offer paths, which nobody sets for a run.
+        resources={
+            "dbt": dg.ResourceDefinition.hardcoded_resource(dbt_cli(), "dbt, as a program of its own."),
+            # No step hands data to another: all of it is in the warehouse.
+            "io_manager": dg.mem_io_manager,
+        },
         jobs=[nightly],
         schedules=[every_night(project.timezone)],
         executor=run_executor(project.paths),

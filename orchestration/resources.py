@@ -32,5 +32,6 @@ def dbt_cli() -> DbtCliResource:
         project_dir=str(DBT_DIR),
         profiles_dir=str(DBT_DIR),
         dbt_executable=DBT_EXECUTABLE,
+        # Its output goes to files and to Dagster's log, where colours show as escape codes.
         global_config_flags=["--no-use-colors"],
     )

@@ -294,9 +294,9 @@ def _describe(check: Any) -> str:
 
 
 def _print_command(check: Any, console: Terminal, indent: int) -> None:
-    if failed_rows := _value(check.metadata, "failed_rows"):
+    if command := _value(check.metadata, "failed_rows"):
         console.print(f"{' ' * indent}To see the rows that failed:")
-        console.alone(f'uv run python -m delivery query --warehouse "from {failed_rows} limit 20"', indent)
+        console.alone(command, indent)
 
 
 def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Terminal, details: Path) -> None:

@@ -1,11 +1,13 @@
 """The published copy as an asset: made last, and only when every blocking check passed. And what it holds so far."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from delivery.contract import ContractError, in_force, problem
 from delivery.publication import PublicationError, describe, note_published_deliveries, publish
+from orchestration.assets.models import scored_as_of
 from orchestration.keys import PUBLISHED, PUBLISHED_DELIVERIES, VERDICT, WAREHOUSE_POOL, model_key
 from orchestration.project import Project
 from orchestration.translators import EVERY_NIGHT
@@ -32,8 +34,12 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
         pool=WAREHOUSE_POOL,
         freshness_policy=EVERY_NIGHT,
         description="The marts, copied to a file of their own. Everyone reads this; nobody blocks a run by it.",
+        output_required=False,
     )
-    def next_aisle(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def next_aisle(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
+        if date := scored_as_of(context.run):
+            context.log.warning(f"not published: the score is as of {date} (score_as_of). Readers keep what they have.")
+            return
         try:
             with only_writer(project.paths, context.log.info):
                 texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
@@ -42,7 +48,7 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
             raise dg.Failure(str(error), allow_retries=False) from error
         if outdated := problem(texts, publication.columns):
             context.log.warning(outdated)
-        return dg.MaterializeResult(
+        yield dg.MaterializeResult(
             metadata={
                 "path": dg.MetadataValue.path(str(publication.path)),
                 "bytes": publication.path.stat().st_size,

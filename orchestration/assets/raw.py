@@ -27,6 +27,7 @@ def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
     lands = isinstance(source.find(name), LandedFiles)
 
     def spec(table: str, columns: Mapping[str, str], fed_by: list[str]) -> dg.AssetSpec:
+        declared = source_table(project.manifest, name, table)
         return dg.AssetSpec(
             raw_key(name, table),
             deps=[landing_key(name, one) for one in fed_by] if lands else [],
@@ -34,10 +35,18 @@ def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
             owners=project.owners("raw"),
             kinds={"dlt", "duckdb"},
             freshness_policy=EVERY_NIGHT,
-            description=source_table(project.manifest, name, table)["description"],
+            description=declared["description"],
             metadata={
                 "dagster/column_schema": dg.TableSchema(
-                    columns=[dg.TableColumn(column, kind) for column, kind in columns.items()]
+                    [
+                        dg.TableColumn(
+                            column,
+                            kind,
+                            description=declared["columns"].get(column, {}).get("description") or None,
+                            tags=dict.fromkeys(declared["columns"].get(column, {}).get("tags", []), ""),
+                        )
+                        for column, kind in columns.items()
+                    ]
                 )
             },
         )

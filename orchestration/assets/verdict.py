@@ -18,6 +18,8 @@ from warehouse.connections import WarehouseBusyError, connect, count
 from warehouse.dbt_project import source_table
 from warehouse.locks import only_writer
 
+NOT_ALONE = "It follows from the checks of a whole run, so it cannot be executed by itself: run the nightly job."
+
 
 def verdict_assets(project: Project) -> dg.AssetsDefinition:
     """Declare the verdict and the record of runs; both are made when the models are built and checked.
@@ -59,7 +61,9 @@ def verdict_assets(project: Project) -> dg.AssetsDefinition:
         name="judge_run",
         specs=[*specs, verdict],
         check_specs=[
-            dg.AssetCheckSpec(name=one.name, asset=VERDICT, blocking=one.blocks, description=one.description)
+            dg.AssetCheckSpec(
+                name=one.name, asset=VERDICT, blocking=one.blocks, description=f"{one.description} {NOT_ALONE}"
+            )
             for one in judged
         ],
         pool=WAREHOUSE_POOL,

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from delivery.contract import read_metadata, render
+from orchestration.executor import CAUSE
 from orchestration.instance import open_instance
 from quality import objectives
 from tests import here
@@ -212,6 +213,17 @@ def test_a_column_can_be_followed_back_to_the_landed_file(shop: Project, monkeyp
         assert origins(instance, ("intermediate", "int_products"), "is_merchandise") == {
             ("seeds", "non_merchandise_departments", "department")
         }
+        event = instance.get_latest_materialization_event(dg.AssetKey(["core", "dim_categories"]))
+        assert event and event.asset_materialization
+        first_rows = event.asset_materialization.metadata["first_rows"]
+        assert isinstance(first_rows, dg.TableMetadataValue)
+        assert {record.data["category_name"]: record.data["total_spending"] for record in first_rows.records} == {
+            "BREAD": "5.00",
+            "COUPONS": "0.00",
+            "FUEL": "20.00",
+            "MILK": "9.00",
+            "Unknown": "4.00",
+        }
         # Only what counts rows, or is written out, comes from no column.
         without = {
             f"{node['alias']}.{column}"
@@ -277,7 +289,7 @@ def test_a_day_sent_again_with_changed_rows_replaces_the_day_and_the_old_rows_ar
     ) == [(17, 7, 10)]
 
 
-def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Project) -> None:
+def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     before = everything(shop.data)
     # The shop sends every day again, and all of it is returns: nothing would be left to publish.
     for day, lines in tiny_shop.days(tiny_shop.TODAY).items():
@@ -287,6 +299,22 @@ def test_a_failed_check_keeps_the_old_copy_and_names_itself(shop: Project) -> No
     assert failed.returncode == 1
     assert "nothing was published" in failed.stdout
     assert "core.fct_purchases, check fct_purchases_is_not_empty" in words(failed.stdout)
+    command = 'uv run python -m delivery query --warehouse "from failed_rows.fct_purchases_is_not_empty limit 20"'
+    assert command in failed.stdout
+    monkeypatch.setenv("NEXT_AISLE_DATA", str(shop.data))
+    with open_instance(here.paths()) as instance:
+        (run,) = instance.get_runs(limit=1)
+        evaluations = [
+            entry.dagster_event.asset_check_evaluation_data
+            for entry in instance.all_logs(run.run_id)
+            if entry.dagster_event and entry.dagster_event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ]
+    # The list of runs says why, and the check shows the rows.
+    assert "fct_purchases_is_not_empty: Got 1 result, configured to fail if != 0" in run.tags[CAUSE]
+    (check,) = (check for check in evaluations if check.check_name == "fct_purchases_is_not_empty")
+    assert check.metadata["failed_rows"].value == command
+    shown = check.metadata["first_failed_rows"]
+    assert isinstance(shown, dg.TableMetadataValue) and len(shown.records) == 1
     assert "Readers still see the copy published on" in failed.stdout
     assert "Traceback" not in failed.stdout + failed.stderr
     assert everything(shop.data) == before

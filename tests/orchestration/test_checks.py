@@ -4,6 +4,7 @@ import datetime as dt
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from ingestion.load import load
 from orchestration.checks import source_checks
@@ -76,14 +77,35 @@ def test_columns_of_another_type_or_missing_are_named_and_new_ones_too(landing: 
     assert (purchases.metadata["rows_read"].value, purchases.metadata["rows_failed"].value) == (11, 1)
 
 
-def test_checks_before_anything_was_loaded_say_so(data: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "check"),
+    [("purchases", "newest_purchase_is_recent"), ("products", "columns_are_as_declared"), ("purchases", None)],
+)
+def test_checks_before_anything_was_loaded_say_so_also_alone(table: str, check: str | None, data: Path) -> None:
+    result = executed(table, check)
+    failure = next(event for event in result.all_events if event.is_step_failure)
+    data_of_failure = failure.step_failure_data
+    assert data_of_failure.user_failure_data and data_of_failure.error
+    assert "Was anything loaded yet?" in str(data_of_failure.user_failure_data.description)
+    assert not data_of_failure.error.cause, "DuckDB's own stack says no more"
+
+
+def test_a_check_can_be_executed_by_itself(landing: Path, data: Path) -> None:
+    load("complete_journey", here.paths(), say=lambda _: None)
+    (check,) = executed("products", "columns_are_as_declared").get_asset_check_evaluations()
+    assert check.passed and check.asset_check_key == dg.AssetCheckKey(
+        dg.AssetKey(["complete_journey", "products"]), "columns_are_as_declared"
+    )
+
+
+def executed(table: str, check: str | None) -> dg.ExecuteInProcessResult:
+    """One check of a table by itself, as the UI executes it; or all checks of the source."""
+    key = dg.AssetCheckKey(dg.AssetKey(["complete_journey", table]), check or "")
+    selection = dg.AssetSelection.checks(key) if check else dg.AssetSelection.all_asset_checks()
     definitions = dg.Definitions(
         asset_checks=[source_checks(read_project(), "complete_journey")],
-        jobs=[dg.define_asset_job("check", dg.AssetSelection.all_asset_checks())],
+        jobs=[dg.define_asset_job("check", selection)],
         executor=dg.in_process_executor,
     )
     with dg.DagsterInstance.ephemeral() as instance:
-        result = definitions.resolve_job_def("check").execute_in_process(instance=instance, raise_on_error=False)
-    failure = next(event for event in result.all_events if event.is_step_failure)
-    told = failure.step_failure_data.user_failure_data
-    assert told and "Was anything loaded yet?" in str(told.description)
+        return definitions.resolve_job_def("check").execute_in_process(instance=instance, raise_on_error=False)

@@ -5,12 +5,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+import tzlocal
 
+from orchestration.assets.models import BuildConfig
+from orchestration.assets.published import published_asset
 from orchestration.definitions import defs
 from orchestration.keys import WAREHOUSE_POOL
+from orchestration.project import read_project
+from orchestration.schedules import TimezoneError, every_night, find_timezone
+from tests import here
 from warehouse.paths import PROJECT_DIR
 
 SNAPSHOT = Path(__file__).parent / "graph.json"
@@ -95,9 +102,70 @@ def test_the_nightly_job_is_scheduled_and_takes_in_everything(definitions: dg.De
     assert schedule.job_name == "nightly"
     assert schedule.cron_schedule == "0 2 * * *"
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING, "it is on without a click"
+    assert schedule.execution_timezone == find_timezone(None)
     job = definitions.resolve_job_def("nightly")
-    assert job.executor_def is dg.in_process_executor, "each process more costs seconds"
+    assert job.executor_def.name == "one_run_at_a_time"
     assert job.asset_layer.selected_asset_keys == definitions.resolve_asset_graph().get_all_asset_keys()
+
+
+@pytest.mark.parametrize(("setting", "zone"), [("Europe/Berlin", "Europe/Berlin"), (None, "America/New_York")])
+def test_the_schedule_goes_by_the_clock_of_the_setting_or_else_of_the_machine(
+    setting: str | None, zone: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    tzlocal.reload_localzone()
+    schedule = every_night(find_timezone(setting))
+    assert schedule.execution_timezone == zone
+    assert f"02:00 {zone}" in str(schedule.description)
+
+
+def test_a_time_zone_that_does_not_exist_is_named_with_its_setting() -> None:
+    with pytest.raises(TimezoneError, match=r"NEXT_AISLE_TIMEZONE is 'Mars/Base'.*Europe/Berlin"):
+        find_timezone("Mars/Base")
+
+
+def test_the_launchpad_offers_what_a_person_sets_and_nothing_else(definitions: dg.Definitions) -> None:
+    schema: Any = definitions.resolve_job_def("nightly").run_config_schema.config_type
+    offered = {
+        f"{part}.{name}.{setting}"
+        for part in ("ops", "resources")
+        for name, field in schema.fields[part].config_type.fields.items()
+        if "config" in field.config_type.fields
+        for setting in getattr(field.config_type.fields["config"].config_type, "fields", {})
+    }
+    assert offered == {"ops.build_models.score_as_of"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [("2026-13-01", "which is not a date. Write it as 2026-10-31"), ("2999-01-01", "which is still to come")],
+)
+def test_a_wrong_score_date_is_refused_and_named(text: str, error: str) -> None:
+    with pytest.raises(dg.Failure, match=error) as refused:
+        BuildConfig(score_as_of=text).variables()
+    assert text in str(refused.value.description)
+
+
+def test_a_score_date_is_handed_to_dbt_and_none_is_not() -> None:
+    assert BuildConfig(score_as_of="2026-10-31").variables() == {"score_as_of": "2026-10-31"}
+    assert BuildConfig().variables() == {}
+
+
+def test_a_run_with_a_score_date_publishes_nothing_and_says_so(data: Path) -> None:
+    @dg.asset
+    def build_models(config: BuildConfig) -> None: ...
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = dg.materialize(
+            [build_models, published_asset(read_project())],
+            instance=instance,
+            run_config={"ops": {"build_models": {"config": {"score_as_of": "2026-10-31"}}}},
+        )
+        assert result.success
+        messages = [entry.user_message for entry in instance.all_logs(result.run_id)]
+    assert [event.asset_key for event in result.get_asset_materialization_events()] == [dg.AssetKey("build_models")]
+    assert "not published: the score is as of 2026-10-31 (score_as_of). Readers keep what they have." in messages
+    assert not here.paths().published.exists()
 
 
 def test_definitions_load_without_data_and_without_network(tmp_path: Path) -> None:

@@ -178,7 +178,10 @@ def test_of_many_failed_checks_some_are_shown_and_the_others_counted_and_in_the_
                 passed=False,
                 severity=dg.AssetCheckSeverity.WARN if name == "check_4" else dg.AssetCheckSeverity.ERROR,
                 description="no key",
-                metadata={"failed_rows": f"failed_rows.{name}", "dagster_dbt/failed_row_count": 2},
+                metadata={
+                    "failed_rows": f'uv run python -m delivery query --warehouse "from failed_rows.{name} limit 20"',
+                    "dagster_dbt/failed_row_count": 2,
+                },
             )
 
     @dg.asset(deps=[table])
