@@ -59,7 +59,8 @@ lint-sql:
 ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://localhost:3000 (another port: make ui PORT=3001)
 	@if (exec 3<>/dev/tcp/127.0.0.1/$(PORT)) 2>/dev/null; then \
 		echo "error: port $(PORT) is in use (maybe by another make ui). Choose another: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; fi
-	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C; it also runs the nightly schedule while it is open)"
+	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C)"
+	@$(UV) run --no-sync python -m orchestration schedule
 	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --port $(PORT) --log-level error
 
 # Typed at a terminal, a statement that failed is no error of make.

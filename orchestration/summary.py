@@ -36,7 +36,11 @@ SHOWN_CAUSES = 3
 
 
 def print_summary(
-    result: dg.JobExecutionResult, paths: Paths, seconds: float, console: Terminal, details: Path
+    result: dg.JobExecutionResult | dg.ExecuteInProcessResult,
+    paths: Paths,
+    seconds: float,
+    console: Terminal,
+    details: Path,
 ) -> None:
     """Print what a run did; after a failure also what failed, why, and what readers see meanwhile.
 

@@ -1,6 +1,7 @@
 """Each step that writes the warehouse waits for another writer, also for one that Dagster does not know."""
 
 import threading
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -66,11 +67,12 @@ class Step:
         return [entry.user_message for run in self.instance.get_runs() for entry in self.instance.all_logs(run.run_id)]
 
     def waits(self) -> bool:
-        """Whether it says that it waits; looked at until it does or is over."""
+        """Whether it says that it waits; looked at until it does or is over, for a minute at most."""
         waiting = False
-        while self.thread.is_alive() and not waiting:
+        until = time.monotonic() + 60
+        while self.thread.is_alive() and not waiting and time.monotonic() < until:
             self.thread.join(0.1)
-            waiting = any("another run is writing" in said for said in self.said())
+            waiting = any("another run, which is writing" in said for said in self.said())
         return waiting
 
 
