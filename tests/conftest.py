@@ -16,6 +16,7 @@ import yaml
 
 from tests.fixtures import tiny_shop
 from warehouse.dbt_project import DBT_EXECUTABLE, prepare
+from warehouse.paths import Paths
 from warehouse.settings import Settings
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -197,19 +198,48 @@ def make_project(data: Path, folder: Path) -> Project:
     return Project(data, copy_code(folder / "code"))
 
 
-class Stage:
-    """The one place where shops have their nights, one after the other, in a copy of the project.
+class Place:
+    """The one data folder that dbt is run on here: each shop is moved to it before, and away from it after.
 
-    dbt parses the whole project again, which takes five seconds, when the path of the warehouse is another. So a shop's
-    data folder is copied here before its nights, and moved away after them.
+    dbt parses the whole project again, which takes eight seconds, when the path of the warehouse is another. What it
+    parsed first is lent to all later ones.
+    """
+
+    def __init__(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="next_aisle_place_"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        self.data = folder / "data"
+        self.parsed = folder / "parsed"
+
+    @contextlib.contextmanager
+    def lent(self, target: Path) -> Iterator[None]:
+        """Give dbt's target folder what was parsed before, and keep what is parsed in it now.
+
+        Args:
+            target: the target folder.
+        """
+        if self.parsed.exists() and not (target / "partial_parse.msgpack").exists():
+            shutil.copytree(self.parsed, target, dirs_exist_ok=True)
+        yield
+        if not self.parsed.exists() and (target / "partial_parse.msgpack").exists():
+            self.parsed.mkdir()
+            for file in ("manifest.json", "partial_parse.msgpack"):
+                shutil.copy(target / file, self.parsed)
+
+
+PLACE = Place()
+
+
+class Stage:
+    """Where shops have their nights, one after the other, in a copy of the project.
 
     Args:
-        folder: for the copy of the project and the data folder.
+        folder: for the copy of the project.
     """
 
     def __init__(self, folder: Path) -> None:
         self.code = copy_code(folder / "code")
-        self.data = folder / "data"
+        self.data = PLACE.data
 
     @contextlib.contextmanager
     def shop(self, moved_to: Path, begin_with: Path | None = None) -> Iterator[Project]:
@@ -225,7 +255,8 @@ class Stage:
         else:
             self.data.mkdir()
         try:
-            yield Project(self.data, self.code)
+            with PLACE.lent(Paths(self.data).dbt_target):
+                yield Project(self.data, self.code)
         finally:
             self.data.rename(moved_to)
 

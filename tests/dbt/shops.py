@@ -1,5 +1,6 @@
 """Made-up shops: the core tables that the score and churn read, written into a warehouse, and dbt run on them."""
 
+import contextlib
 import datetime as dt
 import os
 import random
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from tests.conftest import PROJECT_DIR
+from tests.conftest import PLACE, PROJECT_DIR
 from warehouse.dbt_project import DBT_EXECUTABLE
 
 # The columns of the contracts in dbt_project/models/marts/core.
@@ -139,20 +140,22 @@ class Warehouse:
         settings = "{" + ", ".join(f"{name}: {value}" for name, value in variables.items()) + "}"
         target = self.target / (f"{zlib.crc32(settings.encode()):x}" if variables else "defaults")
         arguments += ["--vars", settings, "--target-path", str(target), "--log-path", str(self.folder / "logs")]
-        place = self.target / "data"
-        place.mkdir(parents=True, exist_ok=True)
+        place = PLACE.data
+        place.mkdir()
         self.path.rename(place / self.path.name)
         try:
-            return subprocess.run(
-                [DBT_EXECUTABLE, "--no-use-colors", *arguments, "--select", *select.split()],
-                cwd=PROJECT_DIR / "dbt_project",
-                env={**os.environ, "NEXT_AISLE_DATA": str(place)},
-                capture_output=True,
-                text=True,
-                timeout=300,
-            )
+            with PLACE.lent(target) if not variables else contextlib.nullcontext():
+                return subprocess.run(
+                    [DBT_EXECUTABLE, "--no-use-colors", *arguments, "--select", *select.split()],
+                    cwd=PROJECT_DIR / "dbt_project",
+                    env={**os.environ, "NEXT_AISLE_DATA": str(place)},
+                    capture_output=True,
+                    text=True,
+                    timeout=300,
+                )
         finally:
             (place / self.path.name).rename(self.path)
+            shutil.rmtree(place)
 
     def build(self, tests: bool = True, select: str = "tag:cross_sell", **variables: object) -> "Warehouse":
         result = self.dbt(tests, select, **variables)

@@ -1,14 +1,16 @@
 """dbt called by hand where a run has not been yet, or is under way: it says so within seconds, in one sentence."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 
-from tests.conftest import PROJECT_DIR
+from tests.conftest import PLACE, PROJECT_DIR
 from warehouse.dbt_plugin import Plugin
 
 # dbt as the command starts it, with a wait that a test can afford.
@@ -20,23 +22,25 @@ class ByHand:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.data = folder / "data"
+        self.data = PLACE.data
 
     def dbt(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         target = str(self.folder / "target")
-        return subprocess.run(
-            [sys.executable, "-c", DBT, "--no-use-colors", *arguments, "--target-path", target, "--log-path", target],
-            cwd=PROJECT_DIR / "dbt_project",
-            env={**os.environ, "NEXT_AISLE_DATA": str(self.data)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        with PLACE.lent(Path(target)):
+            return subprocess.run(
+                [sys.executable, "-c", DBT, "--no-use-colors", *arguments, *("--target-path", target)],
+                cwd=PROJECT_DIR / "dbt_project",
+                env={**os.environ, "NEXT_AISLE_DATA": str(self.data), "DBT_LOG_PATH": target},
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
 
 
 @pytest.fixture(scope="module")
-def by_hand(tmp_path_factory: pytest.TempPathFactory) -> ByHand:
-    return ByHand(tmp_path_factory.mktemp("by_hand"))
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ByHand]:
+    yield ByHand(tmp_path_factory.mktemp("by_hand"))
+    shutil.rmtree(PLACE.data)
 
 
 def test_where_no_shop_is_loaded_dbt_creates_the_data_folder_and_says_what_to_do(by_hand: ByHand) -> None:
@@ -63,7 +67,8 @@ def test_a_held_warehouse_is_waited_for_once_and_its_holder_named(by_hand: ByHan
     assert built.returncode == 2
     assert built.stderr.count(f"waiting up to 1 s for process {holder.pid}, which has {file} open") == 1
     assert (
-        f"{file} is held open by process {holder.pid}, for more than 1 s. Close it there; people read " in built.stdout
+        f"{file} is open in process {holder.pid}, for more than 1 s now. Close it there. To look at results, open "
+        in built.stdout
     )
     assert "Traceback" not in built.stdout + built.stderr
 

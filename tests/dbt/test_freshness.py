@@ -3,13 +3,14 @@
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from tests.conftest import PROJECT_DIR
+from tests.conftest import PLACE, PROJECT_DIR
 from warehouse.dbt_project import DBT_EXECUTABLE
 
 
@@ -21,8 +22,8 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ages_in_hours(target: Path, time_zone: str) -> dict[str, float]:
     """Hours since the newest row of each raw table, on a machine whose clock shows the given zone."""
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-    data = target / "data"
-    data.mkdir(exist_ok=True)
+    data = PLACE.data
+    data.mkdir()
     with duckdb.connect(str(data / "warehouse.duckdb")) as connection:
         connection.execute("create schema if not exists raw_complete_journey")
         for table, column, hours in (
@@ -35,15 +36,17 @@ def ages_in_hours(target: Path, time_zone: str) -> dict[str, float]:
                 f"create or replace table raw_complete_journey.{table} as from (values {rows}) as rows ({column})"
             )
     results = target / "sources.json"
-    subprocess.run(
-        [DBT_EXECUTABLE, "source", "freshness", "--target-path", str(target), "--output", str(results)],
-        cwd=PROJECT_DIR / "dbt_project",
-        env={**os.environ, "NEXT_AISLE_DATA": str(data), "TZ": time_zone, "DBT_LOG_PATH": str(target)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=True,
-    )
+    with PLACE.lent(target):
+        subprocess.run(
+            [DBT_EXECUTABLE, "source", "freshness", "--target-path", str(target), "--output", str(results)],
+            cwd=PROJECT_DIR / "dbt_project",
+            env={**os.environ, "NEXT_AISLE_DATA": str(data), "TZ": time_zone, "DBT_LOG_PATH": str(target)},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=True,
+        )
+    shutil.rmtree(data)
     measured = json.loads(results.read_text(encoding="utf-8"))["results"]
     return {one["unique_id"].rpartition(".")[2]: one["max_loaded_at_time_ago_in_s"] / 3600 for one in measured}
 

@@ -257,7 +257,7 @@ def test_a_stale_contract_is_named_with_the_way_out(
         (tmp_path / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
     stale = tmp_path / "core.odcs.yaml"
     stale.write_text(
-        stale.read_text(encoding="utf-8").replace("Day of the first purchase.", "A day."), encoding="utf-8"
+        stale.read_text(encoding="utf-8").replace("Day of the customer's first purchase.", "A day."), encoding="utf-8"
     )
     before = stale.read_text(encoding="utf-8")
     monkeypatch.setattr("delivery.__main__.FOLDER", tmp_path)

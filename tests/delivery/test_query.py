@@ -132,8 +132,8 @@ class TestTheWarehouse:
             holder.kill()
         assert capsys.readouterr().err.splitlines() == [
             f"waiting up to 1 s for process {holder.pid}, which has {warehouse} open",
-            f"error: {warehouse} is held open by process {holder.pid}, for more than 1 s. Close it there; "
-            f"people read {here.paths().published}, which never blocks a run.",
+            f"error: {warehouse} is open in process {holder.pid}, for more than 1 s now. Close it there. "
+            f"To look at results, open {here.paths().published} instead: that never blocks a run.",
         ]
 
 

@@ -606,7 +606,7 @@ class TestFullDisk:
             self.big_day(landing)
             message = refused()
             assert message.startswith("the disk is full: ")
-            assert message.endswith(f"Free some space for {small} and run again.")
+            assert message.endswith(f"Free some space below {small} and run again.")
             assert raw_rows(contents()) == raw_rows(before)
             assert not (small / "dlt" / "complete_journey").exists()
             assert mount_tmpfs(small, "remount,size=400m")

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.conftest import Project, Stage
+from tests.conftest import PLACE, Project, Stage
 from tests.fixtures import tiny_shop
 
 CUSTOMERS = 45
@@ -147,7 +147,8 @@ class Shop:
 def dbt_dir(stage: Stage) -> Path:
     """A copy of the dbt project, parsed."""
     project = Project(stage.data, stage.code)
-    parsed = project.dbt("parse", "--no-partial-parse")
+    with PLACE.lent(project.dbt_dir / "target"):
+        parsed = project.dbt("parse", "--no-partial-parse")
     assert parsed.returncode == 0, parsed.stdout
     assert "WARNING" not in parsed.stdout, parsed.stdout
     return project.dbt_dir
