@@ -139,7 +139,7 @@ class Progress(logging.Handler):
         done, total = self.built[layer], self.models_in[layer]
         if self.task is not None:
             self.live.update(self.task, description=f"modelling {layer}", completed=done, total=total)
-            self.live.update(self.task, counted=f"{done} of {_count(total, 'model')}")
+            self.live.update(self.task, counted=f"{done} of {_count(total, 'model')}", refresh=True)
         if done == total and self.step == "build_models":
             self._line(True, f"  {layer}", [_count(done, "model")], self.seconds[layer])
         elif self.live.disable and time.monotonic() - self.printed > SILENT_SECONDS:

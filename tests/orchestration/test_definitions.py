@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,8 @@ from orchestration.keys import WAREHOUSE_POOL
 from orchestration.project import read_project
 from orchestration.schedules import TimezoneError, every_night, find_timezone
 from tests import here
-from warehouse.paths import PROJECT_DIR
+from tests.conftest import PLACE
+from warehouse.paths import PROJECT_DIR, Paths
 
 SNAPSHOT = Path(__file__).parent / "graph.json"
 
@@ -168,7 +170,7 @@ def test_a_run_with_a_score_date_publishes_nothing_and_says_so(data: Path) -> No
     assert not here.paths().published.exists()
 
 
-def test_definitions_load_without_data_and_without_network(tmp_path: Path) -> None:
+def test_definitions_load_without_data_and_without_network() -> None:
     program = (
         "import socket\n"
         "def refuse(*_): raise AssertionError('definitions reached for the network')\n"
@@ -176,14 +178,17 @@ def test_definitions_load_without_data_and_without_network(tmp_path: Path) -> No
         "from orchestration.definitions import defs\n"
         "print(len(defs().resolve_asset_graph().get_all_asset_keys()))\n"
     )
-    nowhere = tmp_path / "not there"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=PROJECT_DIR,
-        env={**os.environ, "NEXT_AISLE_DATA": str(nowhere)},
-        capture_output=True,
-        text=True,
-    )
+    nowhere = PLACE.data
+    with PLACE.lent(Paths(nowhere).dbt_target):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=PROJECT_DIR,
+            env={**os.environ, "NEXT_AISLE_DATA": str(nowhere)},
+            capture_output=True,
+            text=True,
+        )
+    kept = [file.name for file in nowhere.iterdir()]
+    shutil.rmtree(nowhere)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20
-    assert [file.name for file in nowhere.iterdir()] == ["dbt"], "only what dbt parsed is kept"
+    assert kept == ["dbt"], "only what dbt parsed is kept"
