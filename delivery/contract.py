@@ -20,7 +20,7 @@ from warehouse.dbt_project import Manifest, project_settings, published_models, 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
 FOLDER = HERE / "contract"
-# The published file, as seen from the contract beside it.
+# The published file, as seen from the contract next to it.
 PUBLISHED_FILE = "next_aisle.duckdb"
 
 ODCS_VERSION = "v3.2.0"
