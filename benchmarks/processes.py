@@ -48,7 +48,7 @@ def run(
 
     Args:
         command: the program and its arguments.
-        environment: variables to set besides the ones that are set here.
+        environment: more variables to set.
         folder: where it runs.
         before: called in the new process before the program starts, to limit it.
 

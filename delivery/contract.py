@@ -329,7 +329,7 @@ class _Rules:
 
     A test that holds without exception becomes part of the schema (required, unique, enum, minimum and maximum,
     primary key, relationship). One that only warns, or for some rows, or that says more than the standard's words can,
-    becomes a query; one that needs tables which are not published is told in words.
+    becomes a query; one that needs tables which are not published becomes a sentence.
     """
 
     def __init__(self, metadata: Metadata, node: Node) -> None:

@@ -142,8 +142,8 @@ def _strangers(folder: Path, table: LandedTable, files: Sequence[Path]) -> list[
     """Files among a table's day files that its pattern passes over, such as a day sent as CSV."""
     if not table.is_daily:
         return []
-    beside = sorted((folder / table.pattern).parent.iterdir())
-    return [path for path in beside if path.is_file() and is_finished(path) and path not in files]
+    neighbours = sorted((folder / table.pattern).parent.iterdir())
+    return [path for path in neighbours if path.is_file() and is_finished(path) and path not in files]
 
 
 def _is_day(name: str) -> bool:
@@ -229,7 +229,7 @@ def _csv_header(path: Path) -> list[str]:
 def _check_values(reader: duckdb.DuckDBPyConnection, path: Path, column: str, kind: str) -> None:
     """Stop at a value that is not of its column's type.
 
-    DuckDB's own reader is not asked to: it rounds 2.5 to a whole number in silence, and counts the lines of a file
+    DuckDB's own reader is not asked to: it silently rounds 2.5 to a whole number, and counts the lines of a file
     with line breaks in its texts wrongly.
     """
     value = quote_name(column)

@@ -42,7 +42,7 @@ def _table(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> DltReso
             file_format="model" if table.is_daily and deliveries else "parquet",
         )
     # merge_key and not primary_key: all rows of a key are replaced by all that the new file has for it. dlt would
-    # drop all but one row of a primary key in silence; that a key is repeated is for the models to reject.
+    # silently drop all but one row of a primary key; that a key is repeated is for the models to reject.
     columns[table.key]["merge_key"] = True
     return dlt.resource(
         rows(table, deliveries),

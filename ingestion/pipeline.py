@@ -165,7 +165,7 @@ class Pipeline:
                 )
 
     def _clock_goes_on(self) -> None:
-        """Stop when the clock stands before the last load: the newest version of a delivery is told by its time."""
+        """Stop when the clock is before the last load: deliveries are ordered by their time."""
         if "_dlt_loads" not in tables_of(self.connection, self.dataset):
             return
         query = f"select max(cast(load_id as double)) from {self.dataset}._dlt_loads"

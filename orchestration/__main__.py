@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     nightly = commands.add_parser("nightly", help="land, load, model, check and publish everything, in one process")
     nightly.add_argument("-v", "--verbose", action="store_true", help="print a line for each model too")
-    commands.add_parser("home", help="print the folder for DAGSTER_HOME, made ready for `dg dev` and `dg launch`")
+    commands.add_parser("home", help="print the folder for DAGSTER_HOME, prepared for `dg dev` and `dg launch`")
     commands.add_parser("schedule", help="say when the nightly job runs by itself")
     manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
     manifest.add_argument("folder", type=Path, help="where to write manifest.json")

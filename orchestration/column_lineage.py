@@ -32,7 +32,7 @@ def column_metadata(
 ) -> Iterator[tuple[Table, dict[str, Any]]]:
     """Make what Dagster shows of each model's columns: types, descriptions, and which columns they come from.
 
-    Origins are kept in the target folder and read anew only where a model's SQL or the tables before it changed.
+    Origins are kept in the target folder and read again only where a model's SQL or the tables before it changed.
 
     Args:
         manifest: dbt's, of the build.
@@ -119,7 +119,7 @@ def _lineage(found: Origins, keys: Mapping[Table, dg.AssetKey]) -> dg.TableColum
 def _schema(node: Mapping[str, Any], types: Mapping[str, str], known: dg.TableColumnLineage) -> dg.TableSchema:
     """The columns as the warehouse has them.
 
-    Only Dagster+ draws column lineage. So origins are told in words as well, among the constraints: what else a column
+    Only Dagster+ draws column lineage. So origins are also given in words, among the constraints: what else a column
     says of itself, its description and tags, Dagster's UI takes from the definitions.
     """
     told = {name.lower(): column for name, column in node["columns"].items()}

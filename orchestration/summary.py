@@ -24,7 +24,7 @@ from warehouse.terminal import Terminal, printable
 # How an objective may stand, the best first.
 STATUSES = (MET, WARNING, BREACH, NOT_MEASURED)
 
-# Names in tables are cut after this many characters, and findings after so many.
+# Longer names in tables are cut, and longer findings too (characters).
 LONGEST_NAME, LONGEST_FINDING = 60, 600
 
 UNTRIED = (
@@ -201,7 +201,7 @@ def _print_opportunities(offers: Opportunities, console: Terminal) -> None:
     )
     console.hanging(
         "  spending: ",
-        "what they are expected to spend in it in that time; an offer should cost less than that per customer.",
+        "what they are expected to spend in it in that time, and per customer who gets the offer.",
     )
     share = ""
     if offers.recent_spending > 0:
@@ -210,8 +210,8 @@ def _print_opportunities(offers: Opportunities, console: Terminal) -> None:
     console.hanging(
         "  Together: ",
         f"{offers.offers:,} recommendations in {offers.categories:,} categories to {offers.customers:,} customers, "
-        f"expected spending {offers.expected_value:,.2f}{share}. Only offers that cost less than {per_offer:,.2f} per "
-        "customer, on average, are worth making.",
+        f"expected spending {offers.expected_value:,.2f}{share}. That is {per_offer:,.2f} per recommendation: an offer "
+        "that costs more, costs more than the customer is expected to spend.",
     )
     if offers.staples:
         names = "; ".join(map(_name, offers.staples[:3]))

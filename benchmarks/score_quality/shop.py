@@ -32,7 +32,7 @@ WINDOWS_BEFORE = 4
 
 SAMPLE_LEVEL = "product_category"
 SAMPLE_CUTOFFS = tuple(dt.date(2017, 12, 3) - dt.timedelta(days=STEP_DAYS * n) for n in range(6))
-# Petrol, gift cards and sundry bookings: nobody is cross-sold those.
+# Petrol, gift cards and sundry bookings: they are never cross-sold.
 SAMPLE_LEFT_OUT = ("FUEL", "MISCELLANEOUS")
 
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")

@@ -21,7 +21,7 @@ def published(first_night: Night) -> Path:
 
 
 def examine(folder: Path, schema: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    """`datacontract test`, as whoever was given the folder would run it."""
+    """`datacontract test`, as someone who was given the folder would run it."""
     program = str(Path(sys.executable).parent / "datacontract")
     return subprocess.run(
         [program, "test", f"{schema}.odcs.yaml", *options], cwd=folder, capture_output=True, text=True, check=False

@@ -32,7 +32,7 @@ def ask(data: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def land(shop: Project, back: int, clean: int, without_customer: int = 0) -> None:
-    """Land the file of so many days ago: lines that are each their own basket, the last ones of nobody."""
+    """Land the file of a day: lines that are each their own basket, the last ones without a customer."""
     day = tiny_shop.TODAY - dt.timedelta(days=back)
     moment = FIRST_NIGHT - dt.timedelta(days=back - FIRST_DAY_BACK)
     number = day.toordinal() * 1000

@@ -90,7 +90,7 @@ def test_it_says_what_to_offer_what_it_is_worth_and_how_sure_that_is(paths: Path
     assert "Soup buys Cheese 506 56 (45 to 71) 381.52 0.75" in text
     assert "Tea - 100 10 50.00 0.50" in text
     assert "1,000 recommendations in 7 categories to 400 customers, expected spending 700.00, which is 0.7 %" in text
-    assert "Only offers that cost less than 0.70 per customer, on average, are worth making." in text
+    assert "That is 0.70 per recommendation: an offer that costs more, costs more than the customer is expected" in text
     assert "Left out: staples, which many customers buy anyway: Milk; Bread; Beef and 1 more." in text
     assert "for every 100 first purchases predicted, 95 happened (80 to 110 at single dates)" in text
     assert "zero quantity 8,946 12.52" in text
