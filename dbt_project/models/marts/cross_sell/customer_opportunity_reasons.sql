@@ -54,7 +54,7 @@ evidence as (
         co_ownership.owned_number,
         co_ownership.wanted_number,
         -- What owning the category adds, compared with the shop's average customer: in an additive model the Shapley
-        -- value of an independent feature (Lundberg and Lee 2017). Its weight is that of all others and changes no order.
+        -- value of an independent feature (Lundberg and Lee 2017). All have the same weight, so it changes no order.
         co_ownership.residual_co_ownership * (1 - owned.penetration) as contribution,
         affinity.category_key as owned_category_key,
         affinity.category_name as owned_category_name,
