@@ -152,6 +152,8 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
     assert "Warning" not in first.stdout + first.stderr
 
 
+# .ci/run holds the same of the sample shop, and both in steps of their own: a whole night takes half a minute.
+@pytest.mark.slow
 def test_a_second_run_loads_nothing_and_changes_nothing(shop: Project) -> None:
     before = everything(shop.data)
     second = shop.nightly()

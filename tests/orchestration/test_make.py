@@ -1,5 +1,6 @@
 """`make` at a terminal, where a command would mislead without a word."""
 
+import os
 import socket
 import subprocess
 
@@ -7,9 +8,15 @@ from tests.conftest import PROJECT_DIR
 
 
 def make(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    """`make ...`, without installing anything."""
+    """`make ...` without installing anything, and as a first `make`, also where `make test` runs this."""
+    of_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
     return subprocess.run(
-        ["make", "-o", "setup", *arguments], cwd=PROJECT_DIR, capture_output=True, text=True, timeout=60
+        ["make", "-o", "setup", *arguments],
+        cwd=PROJECT_DIR,
+        env={name: value for name, value in os.environ.items() if name not in of_make},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
