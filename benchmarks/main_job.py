@@ -138,7 +138,7 @@ class Bench:
         self.data.mkdir()
         job = [*PYTHON, "orchestration", "nightly"]
         if Path("/run/systemd/system").is_dir() and shutil.which("systemd-run") and os.geteuid() == 0:
-            limits = [f"--property={one}" for one in (f"MemoryMax={LIMIT_BYTES}", "MemorySwapMax=0")]
+            limits = [f"--property={setting}" for setting in (f"MemoryMax={LIMIT_BYTES}", "MemorySwapMax=0")]
             how = "a control group of systemd: 2 GiB for all processes together, no swap; pinned to two cores"
             measured = self._run(["systemd-run", "--scope", "--quiet", *limits, *job], _two_cores)
         else:
@@ -207,8 +207,8 @@ def _table(bench: Bench, runs: int) -> Table:
         table.add_column(heading, justify="right")
     for name in ORDER:
         figures = bench.figures[name]
-        seconds = [one.seconds for one in figures]
-        cpu = [one.cpu_seconds for one in figures if one.cpu_seconds is not None]
+        seconds = [figure.seconds for figure in figures]
+        cpu = [figure.cpu_seconds for figure in figures if figure.cpu_seconds is not None]
         table.add_row(
             name,
             f"{statistics.median(seconds):.2f}",
@@ -217,13 +217,13 @@ def _table(bench: Bench, runs: int) -> Table:
             f"{statistics.median(cpu):.1f}" if cpu else "",
             f"{_ratio(bench, name):.2f}" if name in FLOORS else "",
             f"{bench.rows / statistics.median(seconds):,.0f}",
-            f"{max(one.peak_mib for one in figures):,.0f}",
+            f"{max(figure.peak_mib for figure in figures):,.0f}",
         )
     return table
 
 
 def _median(bench: Bench, name: str) -> float:
-    return statistics.median(one.seconds for one in bench.figures[name])
+    return statistics.median(figure.seconds for figure in bench.figures[name])
 
 
 def _ratio(bench: Bench, name: str) -> float:

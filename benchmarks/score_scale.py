@@ -56,14 +56,14 @@ class Figure:
     peak_mib: float
 
 
-def multiply(here: Shop, scale: int) -> None:
+def multiply(sample: Shop, scale: int) -> None:
     """Replace a shop's lines by those of several times as many customers; the first copy is the shop itself.
 
     Args:
-        here: its view `lines` is replaced; its tables `customers`, `categories` and `days` stay those of one copy.
+        sample: its view `lines` is replaced; its tables `customers`, `categories` and `days` stay those of one copy.
         scale: number of copies, at least 1.
     """
-    connection = here.connection
+    connection = sample.connection
     connection.execute("alter view lines rename to lines_of_one")
     # Chosen by hash, not by chance: the same shop in every run.
     connection.execute(
@@ -111,19 +111,19 @@ def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
         FailedError: dbt failed.
         ModelsError: dbt made no table of opportunities.
     """
-    here = shop.sample()
-    multiply(here, scale)
+    sample = shop.sample()
+    multiply(sample, scale)
     warehouse = Paths(folder).warehouse
-    ours.write_warehouse(here, here.newest_day, warehouse)
-    variables = {**ours.dbt_vars(here, here.newest_day), "score_keep_per_customer": 0} if all_pairs else None
-    here.connection.close()
+    ours.write_warehouse(sample, sample.newest_day, warehouse)
+    variables = {**ours.dbt_vars(sample, sample.newest_day), "score_keep_per_customer": 0} if all_pairs else None
+    sample.connection.close()
     lines, customers, pairs = _size(warehouse)
     command = ours.dbt_command(folder, variables)
     measured = run(command, ours.dbt_environment(folder), folder)
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         ours.need_opportunities(connection)
     results = json.loads((folder / ours.TARGET / "run_results.json").read_text(encoding="utf-8"))["results"]
-    model_seconds = sum(one["execution_time"] for one in results)
+    model_seconds = sum(result["execution_time"] for result in results)
     return Figure(scale, lines, customers, pairs, measured.seconds, model_seconds, measured.peak_mib)
 
 
@@ -164,19 +164,19 @@ def _table(figures: list[Figure], all_pairs: bool) -> Table:
     for heading in ("s per million pairs", "growth", "per pair", "peak MiB"):
         table.add_column(heading, justify="right")
     first = figures[0]
-    for one in figures:
-        growth = one.model_seconds / first.model_seconds
+    for figure in figures:
+        growth = figure.model_seconds / first.model_seconds
         table.add_row(
-            f"{one.scale}x",
-            f"{one.lines:,}",
-            f"{one.customers:,}",
-            f"{one.pairs / 1e6:.2f}",
-            f"{one.seconds:.1f}",
-            f"{one.model_seconds:.1f}",
-            f"{one.model_seconds / one.pairs * 1e6:.2f}",
+            f"{figure.scale}x",
+            f"{figure.lines:,}",
+            f"{figure.customers:,}",
+            f"{figure.pairs / 1e6:.2f}",
+            f"{figure.seconds:.1f}",
+            f"{figure.model_seconds:.1f}",
+            f"{figure.model_seconds / figure.pairs * 1e6:.2f}",
             f"{growth:.1f}",
-            f"{growth * first.pairs / one.pairs:.2f}",
-            f"{one.peak_mib:,.0f}",
+            f"{growth * first.pairs / figure.pairs:.2f}",
+            f"{figure.peak_mib:,.0f}",
         )
     return table
 

@@ -62,7 +62,10 @@ def floor_build(manifest_file: Path, file: Path) -> dict[str, float]:
         name: node for name, node in manifest["nodes"].items() if node["resource_type"] in ("model", "seed")
     }
     order = TopologicalSorter(
-        {name: [one for one in node["depends_on"].get("nodes", []) if one in nodes] for name, node in nodes.items()}
+        {
+            name: [parent for parent in node["depends_on"].get("nodes", []) if parent in nodes]
+            for name, node in nodes.items()
+        }
     )
     project = manifest_file.parent.parent
     statements = [f"create schema if not exists {schema}" for schema in {node["schema"] for node in nodes.values()}]

@@ -84,7 +84,7 @@ def _refusal(accepted: Mapping[str, str], proposed: Mapping[str, str], which: st
 
 
 def _listed(broken: list[Breakage], heading: str) -> str:
-    return "\n".join([heading, *(str(one) for one in broken)])
+    return "\n".join([heading, *(str(breakage) for breakage in broken)])
 
 
 def _version(contracts: Mapping[str, str]) -> str:

@@ -33,7 +33,8 @@ class Breakage:
     def __str__(self) -> str:
         """The change and whom it concerns, on a few lines."""
         readers = [
-            f"      {one['label']} (exposure {one['name']}): {one['owner']} <{one['email']}>" for one in self.consumers
+            f"      {consumer['label']} (exposure {consumer['name']}): {consumer['owner']} <{consumer['email']}>"
+            for consumer in self.consumers
         ]
         return "\n".join([f"  {self.where}: {self.change}", *(readers or ["      no exposure reads it"])])
 
@@ -51,14 +52,14 @@ def breakages(accepted: Mapping[str, str], proposed: Mapping[str, str]) -> list[
     Raises:
         DetectorMissingError: datacontract-cli is not installed here.
     """
-    found = []
+    broken = []
     for name, text in accepted.items():
         if name.endswith(".odcs.yaml"):
             old = yaml.safe_load(text)
             # A schema that is gone is a contract without tables.
             new = yaml.safe_load(proposed[name]) if name in proposed else {**old, "schema": []}
-            found += _between(old, new)
-    return found
+            broken += _between(old, new)
+    return broken
 
 
 def is_bumped(accepted: str, proposed: str) -> bool:
@@ -85,12 +86,12 @@ def _between(old: dict[str, Any], new: dict[str, Any]) -> list[Breakage]:
     )
     schema = old["servers"][0]["schema"]
     readers = _readers(new) | _readers(old)
-    found = []
+    broken = []
     for entry in result.entries:
         if entry.level.value == "error":
             where, table = _place(entry.path, schema)
-            found.append(Breakage(where, _words(entry), readers.get(table, [])))
-    return found
+            broken.append(Breakage(where, _words(entry), readers.get(table, [])))
+    return broken
 
 
 def _words(entry: Any) -> str:

@@ -204,11 +204,11 @@ def consumers(manifest: Manifest, model_id: str) -> list[Document]:
     Returns:
         For each its name, label, maturity, owner and e-mail, by name.
     """
-    found = []
+    readers = []
     for exposure in manifest["exposures"].values():
         if model_id in set(_models_behind(manifest, exposure["depends_on"]["nodes"])):
             owner = exposure["owner"]
-            found.append(
+            readers.append(
                 {
                     "name": exposure["name"],
                     "label": exposure["label"] or exposure["name"],
@@ -217,7 +217,7 @@ def consumers(manifest: Manifest, model_id: str) -> list[Document]:
                     "email": owner["email"],
                 }
             )
-    return sorted(found, key=lambda one: str(one["name"]))
+    return sorted(readers, key=lambda reader: str(reader["name"]))
 
 
 def _models_behind(manifest: Manifest, unique_ids: list[str]) -> Iterator[str]:
@@ -367,7 +367,7 @@ class _Rules:
 
     def bounds(self, column: str) -> Document:
         tests = [test for test in self._on(column) if self._kind(test) == "accepted_range" and self._always(test)]
-        limits = next((one for one in map(self._arguments, tests) if one.get("inclusive", True)), {})
+        limits = next((arguments for arguments in map(self._arguments, tests) if arguments.get("inclusive", True)), {})
         return {
             word: limits[limit]
             for word, limit in (("minimum", "min_value"), ("maximum", "max_value"))
@@ -530,7 +530,7 @@ def _product(metadata: Metadata, models: list[Document]) -> Document:
             "type": "duckdb",
             "version": version,
             "contractId": f"{product['id']}.{node['schema']}",
-            "inputContracts": [{"id": one["contractId"], "version": version} for one in inputs],
+            "inputContracts": [{"id": port["contractId"], "version": version} for port in inputs],
         }
         for node in models
     ]

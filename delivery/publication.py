@@ -159,12 +159,14 @@ def _copy(
             name = quote_table(schema, table)
             connection.execute(f"create schema if not exists {quote_name(schema)}")
             connection.execute(f"create table {name} as select * from warehouse.{name}")
-            there, here = connection.execute(
+            in_warehouse, in_copy = connection.execute(
                 f"select (select count(*) from warehouse.{name}), (select count(*) from {name})"
             ).fetchall()[0]
-            if there != here:
-                raise PublicationError(f"{schema}.{table}: {there:,} rows in the warehouse, {here:,} in the copy")
-            row_counts[f"{schema}.{table}"] = here
+            if in_warehouse != in_copy:
+                raise PublicationError(
+                    f"{schema}.{table}: {in_warehouse:,} rows in the warehouse, {in_copy:,} in the copy"
+                )
+            row_counts[f"{schema}.{table}"] = in_copy
             columns[f"{schema}.{table}"] = connection.table(name).columns
             if (schema, table) in descriptions:
                 _comment(connection, name, columns[f"{schema}.{table}"], descriptions[schema, table])

@@ -91,7 +91,7 @@ def find_deliveries(folder: Path, tables: Sequence[LandedTable]) -> list[Deliver
             f"{folder} {state}. Put the source's files there, or land the sample shop: "
             "uv run --group sample python -m ingestion.sample_shop"
         )
-    found = []
+    deliveries = []
     for table in tables:
         files = sorted(path for path in folder.glob(table.pattern) if path.is_file() and is_finished(path))
         if not files:
@@ -107,8 +107,8 @@ def find_deliveries(folder: Path, tables: Sequence[LandedTable]) -> list[Deliver
                     f"{path}: a day file must be named after its day, such as 2026-11-19{path.suffix}. "
                     "Rename or remove it. A corrected day replaces the file of the same name."
                 )
-            found.append(Delivery(table, path, path.relative_to(folder).as_posix(), _sha256(path)))
-    return found
+            deliveries.append(Delivery(table, path, path.relative_to(folder).as_posix(), _sha256(path)))
+    return deliveries
 
 
 def is_finished(path: Path) -> bool:

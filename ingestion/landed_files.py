@@ -45,25 +45,25 @@ class LandedFiles:
             LoadError: a file is missing or cannot be loaded; the raw tables stay as they were.
         """
         chosen = [table for table in self.tables if table in tables]
-        found = find_deliveries(pipeline.paths.landing / self.name, chosen)
-        reports = {table.name: TableReport(table.name, sum(d.table == table for d in found)) for table in chosen}
-        new = [d for d in found if pipeline.known.get((d.table.name, d.landed_file)) != d.sha256]
+        deliveries = find_deliveries(pipeline.paths.landing / self.name, chosen)
+        reports = {table.name: TableReport(table.name, sum(d.table == table for d in deliveries)) for table in chosen}
+        new = [d for d in deliveries if pipeline.known.get((d.table.name, d.landed_file)) != d.sha256]
         if not new:
             return reports
-        say(f"{self.name}: checking {len(new):,} new of {len(found):,} landed files")
+        say(f"{self.name}: checking {len(new):,} new of {len(deliveries):,} landed files")
         checked = [check(delivery) for delivery in new]
         for table_name, columns in _agree_on_new_columns(pipeline, checked).items():
             reports[table_name].new_columns |= columns
-        say(f"{self.name}: loading {sum(one.row_count for one in checked):,} rows")
+        say(f"{self.name}: loading {sum(file.row_count for file in checked):,} rows")
         pipeline.run(
             resources(self.tables, checked),
             [
-                LedgerRow(one.delivery.table.name, one.delivery.landed_file, one.delivery.sha256, one.row_count)
-                for one in checked
+                LedgerRow(file.delivery.table.name, file.delivery.landed_file, file.delivery.sha256, file.row_count)
+                for file in checked
             ],
         )
-        for one in checked:
-            _note(reports[one.delivery.table.name], one, pipeline.known)
+        for file in checked:
+            _note(reports[file.delivery.table.name], file, pipeline.known)
         return reports
 
 
@@ -131,7 +131,7 @@ def compare_files(connection: duckdb.DuckDBPyConnection, source: str, table: Lan
         # Removed since they were loaded: there is nothing left to compare.
         landed = []
     # What came or changed since the load is the next run's delivery.
-    files = [str(one.path) for one in landed if (one.landed_file, one.sha256) in loaded]
+    files = [str(delivery.path) for delivery in landed if (delivery.landed_file, delivery.sha256) in loaded]
     amounts = [name for name, kind in table.columns.items() if kind == "double"]
     differing: list[tuple[str, int, int]] = []
     if files:
@@ -179,11 +179,11 @@ def _cents(columns: Sequence[str]) -> str:
     return f"[{', '.join(sums)}]"
 
 
-def _note(report: TableReport, one: CheckedDelivery, known: Mapping[tuple[str, str], str]) -> None:
+def _note(report: TableReport, file: CheckedDelivery, known: Mapping[tuple[str, str], str]) -> None:
     report.files_loaded += 1
-    report.rows_loaded += one.row_count
-    if (report.name, one.delivery.landed_file) in known:
-        report.files_replaced.append(one.delivery.landed_file)
+    report.rows_loaded += file.row_count
+    if (report.name, file.delivery.landed_file) in known:
+        report.files_replaced.append(file.delivery.landed_file)
 
 
 def _agree_on_new_columns(pipeline: Pipeline, checked: Sequence[CheckedDelivery]) -> dict[str, dict[str, str]]:
@@ -194,19 +194,19 @@ def _agree_on_new_columns(pipeline: Pipeline, checked: Sequence[CheckedDelivery]
     """
     earlier = pipeline.columns()
     seen: dict[tuple[str, str], tuple[str, str, str]] = {}
-    for one in checked:
-        for landed_name, kind in one.new_columns.items():
-            column = (one.delivery.table.name, stored_name(landed_name))
-            first, spelled, where = seen.setdefault(column, (kind, landed_name, one.delivery.landed_file))
+    for file in checked:
+        for landed_name, kind in file.new_columns.items():
+            column = (file.delivery.table.name, stored_name(landed_name))
+            first, spelled, where = seen.setdefault(column, (kind, landed_name, file.delivery.landed_file))
             before, then = (earlier[column], "an earlier load") if column in earlier else (first, where)
             if before != kind:
                 raise LoadError(
-                    f"{one.delivery.path}: column {landed_name} has type {kind}, but in {then} it was {before}. "
+                    f"{file.delivery.path}: column {landed_name} has type {kind}, but in {then} it was {before}. "
                     "Have the file sent again with the same type; nothing was loaded."
                 )
             if spelled != landed_name:
                 raise LoadError(
-                    f"{one.delivery.path}: column {landed_name} is spelled {spelled} in {where}. "
+                    f"{file.delivery.path}: column {landed_name} is spelled {spelled} in {where}. "
                     "Have the file sent again with the same spelling; nothing was loaded."
                 )
     added: dict[str, dict[str, str]] = {}

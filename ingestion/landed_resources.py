@@ -72,7 +72,8 @@ def _day_files(table: LandedTable, deliveries: Sequence[CheckedDelivery]) -> Ite
         columns = [*table.columns, *sorted(new_columns)]
         paths = quote_list([str(checked.delivery.path) for checked in batch])
         names = ", ".join(
-            f"({quote_text(str(one.delivery.path))}, {quote_text(one.delivery.landed_file)})" for one in batch
+            f"({quote_text(str(checked.delivery.path))}, {quote_text(checked.delivery.landed_file)})"
+            for checked in batch
         )
         select = (
             f"select {', '.join(f'landed.{quote_name(name)}' for name in columns)}, "

@@ -21,8 +21,8 @@ class ColumnType:
 
 
 TYPES = {
-    one.dlt: one
-    for one in (
+    column_type.dlt: column_type
+    for column_type in (
         ColumnType("bigint", "BIGINT", pa.int64()),
         ColumnType("double", "DOUBLE", pa.float64()),
         ColumnType("text", "VARCHAR", pa.string()),
@@ -43,7 +43,7 @@ def of_duckdb(name: str) -> str:
     Returns:
         dlt's name; for a type that no source can declare, DuckDB's own in lower case.
     """
-    return next((one.dlt for one in TYPES.values() if one.duckdb == name), name.lower())
+    return next((column_type.dlt for column_type in TYPES.values() if column_type.duckdb == name), name.lower())
 
 
 def of_arrow(arrow: pa.DataType) -> str | None:

@@ -44,10 +44,10 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
             name=check,
             asset=raw_key(name, ages[check][0]),
             blocking=True,
-            description=f"The newest {one.event} is at most {hours(one.error_after)} old "
-            f"(a warning after {hours(one.warn_after)}).",
+            description=f"The newest {freshness_limit.event} is at most {hours(freshness_limit.error_after)} old "
+            f"(a warning after {hours(freshness_limit.warn_after)}).",
         )
-        for check, one in limits.items()
+        for check, freshness_limit in limits.items()
     ]
     specs += [
         dg.AssetCheckSpec(
@@ -71,18 +71,18 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
     @dg.multi_asset_check(name=f"check_{name}", specs=specs, pool=WAREHOUSE_POOL, can_subset=True)
     def check_source(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with _loaded_warehouse(project.paths) as connection:
-            for check, one in limits.items():
+            for check, freshness_limit in limits.items():
                 if not _is_selected(context, raw_key(name, ages[check][0]), check):
                     continue
                 now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-                age = judge_age(newest_event(connection, one), now, one)
+                age = judge_age(newest_event(connection, freshness_limit), now, freshness_limit)
                 yield dg.AssetCheckResult(
                     asset_key=raw_key(name, ages[check][0]),
                     check_name=check,
                     passed=age.is_recent,
                     severity=dg.AssetCheckSeverity.ERROR if age.is_too_old else dg.AssetCheckSeverity.WARN,
                     description=age.description,
-                    metadata={f"newest_{one.event}": str(age.newest)},
+                    metadata={f"newest_{freshness_limit.event}": str(age.newest)},
                 )
             for table in tables:
                 if not _is_selected(context, raw_key(name, table.name), "columns_are_as_declared"):
@@ -91,8 +91,8 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
             for table in daily:
                 if not _is_selected(context, raw_key(name, table.name), "landed_files_are_in_raw"):
                     continue
-                found = compare_files(connection, name, table, project.paths)
-                yield _compared(name, table.name, "landed_files_are_in_raw", found)
+                comparison = compare_files(connection, name, table, project.paths)
+                yield _compared(name, table.name, "landed_files_are_in_raw", comparison)
 
     return check_source
 
@@ -106,7 +106,7 @@ def row_checks(project: Project) -> dg.AssetChecksDefinition:
     Args:
         project: what the definitions are made from.
     """
-    levels = {name: one for name in new_rows.MEASURES if (one := project.objectives.of(name)) is not None}
+    levels = {name: objective for name in new_rows.MEASURES if (objective := project.objectives.of(name)) is not None}
     measured = [
         (name, table.name, measure, f"{name}_{table.name}_{measure}")
         for name in project.sources
@@ -160,24 +160,27 @@ def comparison_checks(project: Project) -> dg.AssetChecksDefinition:
     Args:
         project: what the definitions are made from.
     """
-    compared = [one for one in project.objectives.objectives if usual.is_comparison(one)]
+    compared = [objective for objective in project.objectives.objectives if usual.is_comparison(objective)]
 
     @dg.multi_asset_check(
         name="compare_with_usual",
-        specs=[dg.AssetCheckSpec(name=one.name, asset=SLO_STATUS, description=one.description) for one in compared],
+        specs=[
+            dg.AssetCheckSpec(name=objective.name, asset=SLO_STATUS, description=objective.description)
+            for objective in compared
+        ],
         pool=WAREHOUSE_POOL,
         can_subset=True,
     )
     def compare_with_usual(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with _loaded_warehouse(project.paths) as connection:
-            found = usual.read(connection)
-        for one in compared:
-            if not _is_selected(context, SLO_STATUS, one.name):
+            standings = usual.read(connection)
+        for objective in compared:
+            if not _is_selected(context, SLO_STATUS, objective.name):
                 continue
-            standing = found.get(one.name)
+            standing = standings.get(objective.name)
             yield dg.AssetCheckResult(
                 asset_key=SLO_STATUS,
-                check_name=one.name,
+                check_name=objective.name,
                 passed=standing is None or standing.passed,
                 severity=dg.AssetCheckSeverity.WARN,
                 description=standing.description if standing else "Not measured in this run.",
@@ -191,13 +194,13 @@ def _is_selected(context: dg.AssetCheckExecutionContext, asset: dg.AssetKey, che
     return dg.AssetCheckKey(asset, check) in context.selected_asset_check_keys
 
 
-def _compared(name: str, table: str, check: str, found: Comparison) -> dg.AssetCheckResult:
+def _compared(name: str, table: str, check: str, comparison: Comparison) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=raw_key(name, table),
         check_name=check,
-        passed=not found.differing,
-        description=found.description,
-        metadata={"rows_read": found.compared, "rows_failed": found.differing},
+        passed=not comparison.differing,
+        description=comparison.description,
+        metadata={"rows_read": comparison.compared, "rows_failed": comparison.differing},
     )
 
 

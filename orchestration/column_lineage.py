@@ -45,7 +45,7 @@ def column_metadata(
     """
     kept = target / "column_lineage.json"
     known = _read(kept)
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     keys = _asset_keys(manifest)
     for node in manifest["nodes"].values():
         table = (node["schema"], node["alias"])
@@ -55,20 +55,20 @@ def column_metadata(
         compiled = target / "compiled" / node["package_name"] / node["original_file_path"]
         if node["resource_type"] == "model" and compiled.exists():
             sql = compiled.read_text(encoding="utf-8")
-            before = {one: dict(columns[one]) for one in _parents(manifest, node) if one in columns}
+            before = {parent: dict(columns[parent]) for parent in _parents(manifest, node) if parent in columns}
             checksum = _checksum(sql, before, list(columns[table]))
             name = ".".join(table)
             if known.get(name, {}).get("checksum") == checksum:
-                found[name] = known[name]
+                entries[name] = known[name]
             else:
                 try:
-                    found[name] = {"checksum": checksum, "origins": origins(sql, before, list(columns[table]))}
+                    entries[name] = {"checksum": checksum, "origins": origins(sql, before, list(columns[table]))}
                 except (SqlglotError, ValueError, KeyError, RecursionError) as error:
                     say(f"no column lineage for {name}: {error}")
-            metadata["dagster/column_lineage"] = _lineage(found.get(name, {}).get("origins", {}), keys)
+            metadata["dagster/column_lineage"] = _lineage(entries.get(name, {}).get("origins", {}), keys)
         lineage_known = metadata.get("dagster/column_lineage", dg.TableColumnLineage({}))
         yield table, {**metadata, "dagster/column_schema": _schema(node, columns[table], lineage_known)}
-    kept.write_text(json.dumps(found), encoding="utf-8")
+    kept.write_text(json.dumps(entries), encoding="utf-8")
 
 
 def origins(sql: str, before: Columns, names: list[str]) -> Origins:
@@ -90,7 +90,7 @@ def origins(sql: str, before: Columns, names: list[str]) -> Origins:
         read.set("catalog", None)
     query = qualify(query, dialect=DIALECT, schema=schema, validate_qualify_columns=False)
     scope = build_scope(query)
-    found: Origins = {}
+    column_origins: Origins = {}
     for name in names:
         root = lineage(name, query, schema=schema, dialect=DIALECT, scope=scope, trim_selects=False, copy=False)
         leaves = {
@@ -98,19 +98,19 @@ def origins(sql: str, before: Columns, names: list[str]) -> Origins:
             for node in root.walk()
             if not node.downstream and isinstance(node.source, exp.Table)
         }
-        found[name] = [
+        column_origins[name] = [
             [schema_name, table, column]
             for schema_name, table, column in sorted(leaves)
             if column in before.get((schema_name, table), {})
         ]
-    return found
+    return column_origins
 
 
-def _lineage(found: Origins, keys: Mapping[Table, dg.AssetKey]) -> dg.TableColumnLineage:
+def _lineage(column_origins: Origins, keys: Mapping[Table, dg.AssetKey]) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         {
             column: [dg.TableColumnDep(keys[schema, table], origin) for schema, table, origin in places]
-            for column, places in found.items()
+            for column, places in column_origins.items()
             if places
         }
     )
@@ -122,10 +122,10 @@ def _schema(node: Mapping[str, Any], types: Mapping[str, str], known: dg.TableCo
     Only Dagster+ draws column lineage. So origins are also given in words, among the constraints: what else a column
     says of itself, its description and tags, Dagster's UI takes from the definitions.
     """
-    told = {name.lower(): column for name, column in node["columns"].items()}
+    declared = {name.lower(): column for name, column in node["columns"].items()}
     columns = []
     for name, kind in types.items():
-        column = told.get(name.lower(), {})
+        column = declared.get(name.lower(), {})
         # The column first: the UI cuts long ones off until the mouse is over them.
         places = [f"{dep.column_name} of {'.'.join(dep.asset_key.path)}" for dep in known.deps_by_column.get(name, [])]
         columns.append(

@@ -22,7 +22,7 @@ def defs() -> dg.Definitions:
     landing = [landing_assets(project, source) for source in project.sources]
     return dg.Definitions(
         assets=[
-            *(spec for one in landing for spec in (one if isinstance(one, list) else [one])),
+            *(spec for specs in landing for spec in (specs if isinstance(specs, list) else [specs])),
             *(raw_assets(project, source) for source in project.sources),
             published_deliveries_asset(project),
             model_assets(project),

@@ -54,8 +54,8 @@ class Project:
         columns = dbt_project.source_table(self.manifest, source, table)["columns"].values()
         return dg.TableSchema(
             [
-                dg.TableColumn(one["name"], one["data_type"] or "unknown", description=one["description"])
-                for one in columns
+                dg.TableColumn(column["name"], column["data_type"] or "unknown", description=column["description"])
+                for column in columns
             ]
         )
 

@@ -34,7 +34,7 @@ class DagsterRunLog:
         self.nodes: Mapping[str, Any] = manifest["nodes"]
         # A source's data set has another name than its assets.
         self.schemas = {source["source_name"]: source["schema"] for source in manifest["sources"].values()}
-        self.kinds = [check for one in objectives.objectives for check in one.measured_by]
+        self.kinds = [check for objective in objectives.objectives for check in objective.measured_by]
 
     def run(self, run_id: str) -> Run | None:
         """Read what a run did; None when Dagster knows nothing of it.

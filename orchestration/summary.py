@@ -79,10 +79,10 @@ def print_success(
     console.print()
     _fact("Objectives", _objectives(published.objectives), console)
     _, failed = _checks(events)
-    found = {check.check_name: check.description for check in failed if check.asset_key in (VERDICT, SLO_STATUS)}
+    descriptions = {check.check_name: check.description for check in failed if check.asset_key in (VERDICT, SLO_STATUS)}
     for objective in published.objectives:
         if objective.status not in (MET, NOT_MEASURED):
-            _warning(_standing(objective, found.get(objective.objective)), console)
+            _warning(_standing(objective, descriptions.get(objective.objective)), console)
     passed, failed = _checks(event for event in events if not _is_of_objective(event))
     _fact("Checks", f"{passed:,} passed" + (f", {len(failed):,} with a warning" if failed else ""), console)
     for check in failed:
@@ -236,7 +236,7 @@ def _backtest(backtest: Backtest | None) -> list[str]:
 def _objectives(objectives: Sequence[ObjectiveStatus]) -> str:
     counts = Counter(objective.status for objective in objectives)
     text = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-    kept = [one.measured_at for one in objectives if not one.in_newest_run and one.measured_at]
+    kept = [objective.measured_at for objective in objectives if not objective.in_newest_run and objective.measured_at]
     if not kept:
         return text
     runs = f"the run of {_local(kept[0])}" if len(set(kept)) == 1 else "earlier runs"

@@ -49,8 +49,8 @@ def built_by(paths: Paths) -> str | None:
     Returns:
         The run's id; None when the warehouse was changed since, or no run built it as a whole.
     """
-    what, run_id = _marked(paths)
-    return run_id if what in (BUILT, AUDITED) else None
+    mark, run_id = _marked(paths)
+    return run_id if mark in (BUILT, AUDITED) else None
 
 
 def is_audited(paths: Paths) -> bool:
@@ -69,14 +69,14 @@ def keeping_marks(paths: Paths) -> Iterator[None]:
     Args:
         paths: where the warehouse is.
     """
-    what, run_id = _marked(paths)
+    mark, run_id = _marked(paths)
     yield
-    if what and run_id:
-        _mark(paths, what, run_id)
+    if mark and run_id:
+        _mark(paths, mark, run_id)
 
 
-def _mark(paths: Paths, what: str, run_id: str) -> None:
-    write_text(paths.audited, f"{what} {run_id} {paths.warehouse.stat().st_mtime_ns}")
+def _mark(paths: Paths, mark: str, run_id: str) -> None:
+    write_text(paths.audited, f"{mark} {run_id} {paths.warehouse.stat().st_mtime_ns}")
 
 
 def _marked(paths: Paths) -> tuple[str | None, str | None]:

@@ -54,8 +54,8 @@ class Objectives(BaseModel):
 
     @model_validator(mode="after")
     def _each_name_and_each_check_once(self) -> "Objectives":
-        names = Counter(one.name for one in self.objectives)
-        checks = Counter(check for one in self.objectives for check in one.measured_by)
+        names = Counter(objective.name for objective in self.objectives)
+        checks = Counter(check for objective in self.objectives for check in objective.measured_by)
         for what, counted in (("objective", names), ("check", checks)):
             twice = sorted(name for name, times in counted.items() if times > 1)
             if twice:
@@ -72,9 +72,9 @@ class Objectives(BaseModel):
             None when no objective names any of them.
         """
         for measure in measures:
-            for one in self.objectives:
-                if measure in one.measured_by:
-                    return one
+            for objective in self.objectives:
+                if measure in objective.measured_by:
+                    return objective
         return None
 
 
@@ -99,5 +99,5 @@ def read(file: Path | None = None) -> Objectives:
         place = [str(part) for part in first["loc"]]
         if place[:1] == ["objectives"] and len(place) > 1:
             place = [f"objective {int(place[1]) + 1}", *place[2:]]
-        said = first["msg"].removeprefix("Value error, ")
-        raise ObjectivesError(f"{file}: {', '.join(place) or 'as a whole'}: {said}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ObjectivesError(f"{file}: {', '.join(place) or 'as a whole'}: {message}") from error

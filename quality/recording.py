@@ -98,15 +98,15 @@ class Recorder:
         unreadable = {file.stem[7:] for file in known.unreadable}
         unused = itertools.count(known.next_number)
         late = [
-            one
-            for one in self.log.ended(RUNS_LOOKED_AT)
-            if one not in {run_id, *unreadable} and (one not in runs or runs[one].outcome == UNDER_WAY)
+            ended_id
+            for ended_id in self.log.ended(RUNS_LOOKED_AT)
+            if ended_id not in {run_id, *unreadable} and (ended_id not in runs or runs[ended_id].outcome == UNDER_WAY)
         ]
         if late:
             say(f"recording {len(late)} earlier run(s) too")
-        for one in late:
-            if run := self.log.run(one):
-                earlier = runs.get(one)
+        for ended_id in late:
+            if run := self.log.run(ended_id):
+                earlier = runs.get(ended_id)
                 self._write(run, [], earlier, earlier.run_number if earlier else next(unused), connection)
                 history.load(connection, self.paths, self.columns)
         for lost_run in known.runs:
@@ -130,8 +130,8 @@ class Recorder:
         connection: duckdb.DuckDBPyConnection,
     ) -> list[Standing]:
         # A step that ran twice in a run counts as it came out last.
-        found = [*run.checks, *self._contracts(run), *self._punctuality(run), *more]
-        checks = list({(check.table, check.name): check for check in found}.values())
+        all_checks = [*run.checks, *self._contracts(run), *self._punctuality(run), *more]
+        checks = list({(check.table, check.name): check for check in all_checks}.values())
         standings = judge(checks, self.objectives)
         parts: dict[str, list[dict[str, Any]]] = {
             "checks": [self._check(check) for check in checks],
@@ -192,17 +192,17 @@ class Recorder:
         return {
             "objectives": [
                 {
-                    "objective": one.objective.name,
-                    **one.objective.model_dump(exclude={"name", "measured_by"}),
+                    "objective": standing.objective.name,
+                    **standing.objective.model_dump(exclude={"name", "measured_by"}),
                     "window_days": self.objectives.window_days,
-                    "status": one.status,
+                    "status": standing.status,
                 }
-                for one in standings
+                for standing in standings
             ],
             "measures": [
-                {"check_name": check, "objective": one.name, "category": one.category}
-                for one in self.objectives.objectives
-                for check in one.measured_by
+                {"check_name": check, "objective": objective.name, "category": objective.category}
+                for objective in self.objectives.objectives
+                for check in objective.measured_by
             ],
         }
 
@@ -210,8 +210,8 @@ class Recorder:
         """A model with a contract is built only when its columns are as declared: that it was built is the check."""
         for table, at in run.built:
             if columns := self.contracts.get(table):
-                said = f"The model was built with the {columns} columns that its contract declares."
-                yield Check(AS_DECLARED, table, at, "pass", columns, 0, said, (AS_DECLARED,))
+                description = f"The model was built with the {columns} columns that its contract declares."
+                yield Check(AS_DECLARED, table, at, "pass", columns, 0, description, (AS_DECLARED,))
 
     def _punctuality(self, run: Run) -> Iterator[Check]:
         if run.job != "nightly":
@@ -264,7 +264,7 @@ class Recorder:
 
 def _readable(known: History, at: float) -> Check:
     unreadable: Mapping[Any, str] = known.unreadable
-    said = "; ".join(f"{file} is left out: {reason}" for file, reason in unreadable.items())
+    left_out = "; ".join(f"{file} is left out: {reason}" for file, reason in unreadable.items())
     return Check(
         READABLE,
         "runs",
@@ -272,6 +272,6 @@ def _readable(known: History, at: float) -> Check:
         "warn" if unreadable else "pass",
         len(known.runs) + len(unreadable),
         len(unreadable),
-        f"{said}. {history.WAY_OUT}" if unreadable else None,
+        f"{left_out}. {history.WAY_OUT}" if unreadable else None,
         (READABLE,),
     )

@@ -58,11 +58,11 @@ def judge(checks: Sequence[Check], objectives: Objectives) -> list[Standing]:
     Returns:
         How the run stands to each objective, in the order of the objectives.
     """
-    measured: dict[str, list[Check]] = {one.name: [] for one in objectives.objectives}
+    measured: dict[str, list[Check]] = {objective.name: [] for objective in objectives.objectives}
     for check in checks:
         if objective := objectives.of(*check.measures):
             measured[objective.name].append(check)
-    return [_stand(one, measured[one.name]) for one in objectives.objectives]
+    return [_stand(objective, measured[objective.name]) for objective in objectives.objectives]
 
 
 def _stand(objective: Objective, checks: Sequence[Check]) -> Standing:
@@ -81,7 +81,7 @@ def _stand(objective: Objective, checks: Sequence[Check]) -> Standing:
         status = WARNING
     else:
         status = MET
-    findings = sorted(f"{one.table}: {one.description or one.name}" for one in checks if one.status != "pass")
+    findings = sorted(f"{check.table}: {check.description or check.name}" for check in checks if check.status != "pass")
     return Standing(objective, status, len(checks), attained, lowest, tuple(findings))
 
 

@@ -95,12 +95,12 @@ def columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict
     Returns:
         (schema, table) to column to type, in the order of the columns.
     """
-    found: dict[tuple[str, str], dict[str, str]] = {}
+    tables: dict[tuple[str, str], dict[str, str]] = {}
     for schema, table, column, kind in connection.execute(
         """
         select table_schema, table_name, column_name, data_type
         from information_schema.columns order by table_schema, table_name, ordinal_position
         """
     ).fetchall():
-        found.setdefault((schema, table), {})[column] = kind
-    return found
+        tables.setdefault((schema, table), {})[column] = kind
+    return tables

@@ -41,14 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     say = Terminal(sys.stderr, soft_wrap=True)
     try:
-        here = (
+        chosen_shop = (
             shop.read(chosen.shop, chosen.level, chosen.horizon, chosen.active_days)
             if chosen.shop
             else shop.sample(chosen.level, chosen.horizon, chosen.active_days)
         )
         if chosen.predictions:
-            return _write(here, chosen.cutoff, chosen.predictions, say)
-        return _judge(here, chosen, say)
+            return _write(chosen_shop, chosen.cutoff, chosen.predictions, say)
+        return _judge(chosen_shop, chosen, say)
     except (ShopError, ours.ModelsError) as error:
         say.print(f"error: {error}")
         return 2
@@ -146,25 +146,25 @@ def _methods(text: str) -> tuple[str, ...]:
     return names
 
 
-def _write(here: Shop, cutoffs: list[dt.date] | None, path: Path, say: Terminal) -> int:
+def _write(chosen_shop: Shop, cutoffs: list[dt.date] | None, path: Path, say: Terminal) -> int:
     if not cutoffs or len(cutoffs) != 1:
         raise ShopError(
-            f"--predictions writes the scores of one day: name it with one --cutoff, such as {_last(here)}."
+            f"--predictions writes the scores of one day: name it with one --cutoff, such as {_last(chosen_shop)}."
         )
-    here.check_cutoff(cutoffs[0])
+    chosen_shop.check_cutoff(cutoffs[0])
     with tempfile.TemporaryDirectory(prefix="next-aisle-score-") as folder:
-        table = ours.candidates_only(here, cutoffs[0], ours.score(here, cutoffs[0], Path(folder)))
-    missing = len(shop.candidates(here, cutoffs[0])) - len(table)
+        table = ours.candidates_only(chosen_shop, cutoffs[0], ours.score(chosen_shop, cutoffs[0], Path(folder)))
+    missing = len(shop.candidates(chosen_shop, cutoffs[0])) - len(table)
     ours.save(table, path)
     say.print(f"{path}: {len(table):,} pairs scored as of {cutoffs[0]}, {missing:,} candidate pairs without a score")
     return 0
 
 
-def _last(here: Shop) -> dt.date | str:
-    return here.default_cutoffs[0] if here.default_cutoffs else "2017-12-03"
+def _last(chosen_shop: Shop) -> dt.date | str:
+    return chosen_shop.default_cutoffs[0] if chosen_shop.default_cutoffs else "2017-12-03"
 
 
-def _judge(here: Shop, chosen: argparse.Namespace, say: Terminal) -> int:
+def _judge(chosen_shop: Shop, chosen: argparse.Namespace, say: Terminal) -> int:
     from benchmarks.score_quality import metrics, peers, predictions, report, windows
 
     files = [predictions.open_file(path) for path in chosen.predictions_in]
@@ -173,16 +173,18 @@ def _judge(here: Shop, chosen: argparse.Namespace, say: Terminal) -> int:
         raise ShopError(f"--predictions-in: files of different names are needed, not those of methods: {names}")
     methods = chosen.methods or (QUICK if files else METHODS)
     methods = [name for name in methods if not (chosen.no_ours and name == OUR_NAME)]
-    dates = chosen.cutoff or sorted({day for file in files for day in file.cutoffs}) or list(here.default_cutoffs)
-    for cutoff in dates or [here.newest_day]:
-        here.check_cutoff(cutoff)
-    everything = windows.purchases(here)
+    dates = (
+        chosen.cutoff or sorted({day for file in files for day in file.cutoffs}) or list(chosen_shop.default_cutoffs)
+    )
+    for cutoff in dates or [chosen_shop.newest_day]:
+        chosen_shop.check_cutoff(cutoff)
+    everything = windows.purchases(chosen_shop)
     results = report.Results(
         {
-            "shop": here.name,
-            "level": here.level,
-            "horizon_days": here.horizon_days,
-            "active_days": here.active_days,
+            "shop": chosen_shop.name,
+            "level": chosen_shop.level,
+            "horizon_days": chosen_shop.horizon_days,
+            "active_days": chosen_shop.active_days,
             "judged_at": f"{dt.datetime.now():%Y-%m-%d %H:%M}",
             "versions": {name: _version(name) for name in PACKAGES},
         }
@@ -191,15 +193,17 @@ def _judge(here: Shop, chosen: argparse.Namespace, say: Terminal) -> int:
         for cutoff in sorted(set(dates)):
             window = everything.window(windows.number_of(cutoff))
             if not window.candidates.any():
-                raise ShopError(f"{here.name} has no candidate pairs at {cutoff}: no customer was active. Try another.")
+                raise ShopError(
+                    f"{chosen_shop.name} has no candidate pairs at {cutoff}: no customer was active. Try another."
+                )
             history = peers.History(everything.until(window.day), window.day)
             runs: dict[str, Callable[[], predictions.Prediction]] = {}
             for file in files:
-                runs[file.name] = _reader(predictions.from_file, here, cutoff, window, file)
+                runs[file.name] = _reader(predictions.from_file, chosen_shop, cutoff, window, file)
             for name in methods:
                 if name == OUR_NAME:
                     runs[name] = lambda day=cutoff, at=window: predictions.from_table(  # type: ignore[misc]
-                        here, at, ours.score(here, day, Path(folder))
+                        chosen_shop, at, ours.score(chosen_shop, day, Path(folder))
                     )
                 else:
                     runs[name] = _reader(peers.PEERS[name], history)

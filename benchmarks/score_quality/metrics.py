@@ -102,12 +102,12 @@ def top(score: Floats, wanted: Bools, k: int = TOP_K) -> dict[str, float]:
     hits = np.take_along_axis(wanted, best, axis=1)
     gain = 1 / np.log2(np.arange(k) + 2)
     possible = np.minimum(wanted.sum(axis=1), k)
-    found = hits.sum(axis=1)
+    hit_counts = hits.sum(axis=1)
     return {
-        f"recall_at_{k}": float((found / possible).mean()),
+        f"recall_at_{k}": float((hit_counts / possible).mean()),
         f"ndcg_at_{k}": float(((hits @ gain[: hits.shape[1]]) / np.cumsum(gain)[possible - 1]).mean()),
-        f"precision_at_{k}": float((found / k).mean()),
-        f"hit_at_{k}": float((found > 0).mean()),
+        f"precision_at_{k}": float((hit_counts / k).mean()),
+        f"hit_at_{k}": float((hit_counts > 0).mean()),
     }
 
 
@@ -174,7 +174,7 @@ def bins(y: Bools, p: Floats, count: int = EQUAL_SHARE_BINS) -> list[dict[str, f
 
 def worst(held: list[dict[str, float]]) -> float:
     """Predicted over observed of the bin whose ratio is furthest from 1, on a logarithmic scale."""
-    ratios = [one["predicted_over_observed"] for one in held]
+    ratios = [bin_figures["predicted_over_observed"] for bin_figures in held]
     return max(ratios, key=lambda ratio: abs(np.log(ratio)), default=float("nan"))
 
 

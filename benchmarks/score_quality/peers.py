@@ -55,7 +55,7 @@ class History:
     @cached_property
     def past(self) -> list["Past"]:
         """Earlier windows whose labels are known by now, the newest first: where somebody bought a candidate."""
-        found = []
+        known = []
         first = self.purchases.day.min(initial=self.day)
         for ago in range(1, WINDOWS + 1):
             day = self.day - ago * self.purchases.horizon_days
@@ -63,8 +63,8 @@ class History:
                 break
             window = self.purchases.window(day)
             if window.adopted.any():
-                found.append(Past(History(self.purchases.until(day), day), window))
-        return found
+                known.append(Past(History(self.purchases.until(day), day), window))
+        return known
 
     def need_past(self) -> list["Past"]:
         """`past`, or an error that says that there is none."""
@@ -82,8 +82,8 @@ class History:
         One rate per category, in (0, 1). An error where `need_past` is one.
         """
         past = self.need_past()
-        adopters = sum(one.window.adopted.sum(axis=0) for one in past)
-        candidates = sum(one.window.candidates.sum(axis=0) for one in past)
+        adopters = sum(earlier.window.adopted.sum(axis=0) for earlier in past)
+        candidates = sum(earlier.window.candidates.sum(axis=0) for earlier in past)
         mean = adopters.sum() / candidates.sum()
         return (adopters + PRIOR_CANDIDATES * mean) / (candidates + PRIOR_CANDIDATES)
 
@@ -221,8 +221,8 @@ def _chosen(
         return default, f"{name} {default:g} (no history to choose on)"
     last = history.past[0]
     reached = [
-        top(np.where(last.window.candidates, score(last.history, one), -np.inf), last.window.adopted)["ndcg_at_5"]
-        for one in values
+        top(np.where(last.window.candidates, score(last.history, value), -np.inf), last.window.adopted)["ndcg_at_5"]
+        for value in values
     ]
     best = values[int(np.argmax(reached))]
     return best, f"{name} {best:g}"
@@ -252,7 +252,7 @@ def lightgbm(history: History) -> Prediction:
 
     Learned on the windows before the cutoff; how many trees is chosen on the newest of them, by those before it.
     """
-    past = [one for one in history.need_past() if one.history.past]
+    past = [earlier for earlier in history.need_past() if earlier.history.past]
     if not past:
         raise CannotSayError("no history: features need windows before the window that is learned from")
     trees, note = 100, "100 trees (no history to choose on)"
@@ -295,14 +295,14 @@ def _rows(past: Sequence[Past], features: Callable[[History, Any, Any], Floats])
     """Features and outcomes of the candidates of earlier windows; an even sample where there are too many."""
     generator = np.random.default_rng(SEED)
     xs, ys = [], []
-    for one in past:
-        row, category = np.nonzero(one.window.candidates)
+    for earlier in past:
+        row, category = np.nonzero(earlier.window.candidates)
         most = MOST_ROWS // len(past)
         if len(row) > most:
             kept = np.sort(generator.choice(len(row), most, replace=False))
             row, category = row[kept], category[kept]
-        xs.append(features(one.history, row, category))
-        ys.append(one.window.bought[row, category])
+        xs.append(features(earlier.history, row, category))
+        ys.append(earlier.window.bought[row, category])
     return np.concatenate(xs), np.concatenate(ys)
 
 
@@ -318,11 +318,11 @@ def _scored(history: History, note: str, predict: Callable[[Any, Any], Floats]) 
 
 def stacked(history: History) -> Prediction:
     """A logistic regression over the category's adoption rate, EASE and the customer's activity."""
-    past = [one for one in history.need_past() if one.history.past]
+    past = [earlier for earlier in history.need_past() if earlier.history.past]
     if not past:
         raise CannotSayError("no history: features need windows before the window that is learned from")
     strength, note = history.ease_strength
-    ease_scores = {id(of): ease_score(of, strength) for of in (history, *(one.history for one in past))}
+    ease_scores = {id(of): ease_score(of, strength) for of in (history, *(earlier.history for earlier in past))}
 
     def features(of: History, row: Any, category: Any) -> Floats:
         log_odds = np.log(of.rate / (1 - of.rate))[category]

@@ -94,8 +94,8 @@ def from_file(shop: Shop, cutoff: dt.date, window: Window, file: PredictionsFile
     rows = f"(select * from {_source(file.path)})"
     if "cutoff" in file.columns:
         if cutoff not in file.cutoffs:
-            there = ", ".join(map(str, file.cutoffs))
-            raise ShopError(f"{file.path} has no predictions for {cutoff}; there are {there}.")
+            dates = ", ".join(map(str, file.cutoffs))
+            raise ShopError(f"{file.path} has no predictions for {cutoff}; there are {dates}.")
         rows = f"(select * from {_source(file.path)} where cast(cutoff as date) = date '{cutoff}')"
     return _placed(shop, window, rows, "probability" in file.columns, str(file.path))
 

@@ -77,7 +77,11 @@ class Results:
         differences = [ours[cutoff] - theirs[cutoff] for cutoff in ours if cutoff in theirs]
         if not differences:
             return None
-        return {**_summary(differences), "ahead": sum(one > 0 for one in differences), "of": len(differences)}
+        return {
+            **_summary(differences),
+            "ahead": sum(difference > 0 for difference in differences),
+            "of": len(differences),
+        }
 
     def has_probability(self, method: str) -> bool:
         """Whether a method gives likelihoods."""
@@ -88,7 +92,7 @@ class Results:
         held = [figures["bins"] for figures in self.figures[method].values() if "bins" in figures]
         count = max(map(len, held), default=0)
         joined = []
-        for parts in zip(*(one for one in held if len(one) == count), strict=True):
+        for parts in zip(*(bins for bins in held if len(bins) == count), strict=True):
             total = {key: sum(part[key] for part in parts) for key in ("pairs", "predicted", "observed")}
             joined.append({**total, "predicted_over_observed": total["predicted"] / max(total["observed"], 1)})
         return joined
@@ -121,8 +125,8 @@ def _cutoff_table(results: Results, cutoff: dt.date) -> Table:
     known = [by_cutoff[cutoff] for by_cutoff in results.figures.values() if by_cutoff.get(cutoff)]
     size = ""
     if known:
-        one = known[0]
-        rate, pairs, customers = one["base_rate"], one["pairs"], one["customers"]
+        first = known[0]
+        rate, pairs, customers = first["base_rate"], first["pairs"], first["customers"]
         size = f": {pairs:,} candidate pairs, base rate {rate:.3%}, {customers:,} customers with an adoption"
     table = Table(title=f"Cutoff {cutoff}{size}", title_justify="left")
     table.add_column("method")
@@ -150,11 +154,11 @@ def _mean_table(results: Results) -> Table:
     for method in results.figures:
         cells = []
         for figure in (*RANKING[:3], "logloss", *CALIBRATION[2:]):
-            one = results.summary(method, figure)
+            summary = results.summary(method, figure)
             cells.append(
-                f"{_number(one['mean'], figure)} ±{_number(one['std'], figure)}\n"
-                f"{_number(one['min'], figure)}–{_number(one['max'], figure)}"  # noqa: RUF001
-                if one
+                f"{_number(summary['mean'], figure)} ±{_number(summary['std'], figure)}\n"
+                f"{_number(summary['min'], figure)}–{_number(summary['max'], figure)}"  # noqa: RUF001
+                if summary
                 else ""
             )
         table.add_row(method, *cells)
@@ -172,8 +176,8 @@ def _lead_table(results: Results, peer: str) -> Table:
             table.add_row(
                 method,
                 *(
-                    f"{one['mean']:+.4f} ({one['min']:+.4f}, {one['ahead']:.0f}/{one['of']:.0f})" if one else ""
-                    for one in leads
+                    f"{lead['mean']:+.4f} ({lead['min']:+.4f}, {lead['ahead']:.0f}/{lead['of']:.0f})" if lead else ""
+                    for lead in leads
                 ),
             )
     return table
@@ -194,19 +198,20 @@ def _calibration_table(results: Results, method: str) -> Table:
     table.add_column("slope", justify="right")
     for cutoff in results.cutoffs:
         figures = results.figures[method].get(cutoff) or {}
-        held = [_number(one["predicted_over_observed"], "ece", 2) for one in figures.get("bins", [])]
+        held = [_number(bin_figures["predicted_over_observed"], "ece", 2) for bin_figures in figures.get("bins", [])]
         held += [""] * (len(joined) - len(held))
         overall, slope = figures.get("predicted_over_observed"), figures.get("calibration_slope")
         table.add_row(str(cutoff), _number(overall, "", 2), *held, _number(slope, "", 2))
     if len(results.cutoffs) > 1:
         means = [
-            (results.summary(method, one) or {}).get("mean") for one in ("predicted_over_observed", "calibration_slope")
+            (results.summary(method, figure) or {}).get("mean")
+            for figure in ("predicted_over_observed", "calibration_slope")
         ]
         table.add_section()
         table.add_row(
             "mean",
             _number(means[0], "", 2),
-            *(_number(one["predicted_over_observed"], "", 2) for one in joined),
+            *(_number(bin_figures["predicted_over_observed"], "", 2) for bin_figures in joined),
             _number(means[1], "", 2),
         )
     return table
@@ -260,9 +265,9 @@ def save(results: Results, folder: Path) -> Path:
 
 def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _jsonable(one) for key, one in value.items()}
+        return {key: _jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_jsonable(one) for one in value]
+        return [_jsonable(item) for item in value]
     if isinstance(value, float):
         return round(value, 6) if math.isfinite(value) else None
     return value
@@ -343,8 +348,8 @@ def plot(results: Results, methods: Iterable[str], folder: Path) -> Path | None:
 
 
 def _rates(held: list[dict[str, float]]) -> tuple[list[float], list[float]]:
-    seen = [one for one in held if one["observed"]]  # a logarithmic axis has no zero
+    seen = [bin_figures for bin_figures in held if bin_figures["observed"]]  # a logarithmic axis has no zero
     return (
-        [100 * one["predicted"] / one["pairs"] for one in seen],
-        [100 * one["observed"] / one["pairs"] for one in seen],
+        [100 * bin_figures["predicted"] / bin_figures["pairs"] for bin_figures in seen],
+        [100 * bin_figures["observed"] / bin_figures["pairs"] for bin_figures in seen],
     )

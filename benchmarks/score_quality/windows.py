@@ -78,10 +78,10 @@ class Purchases:
 
     def pairs(self, after: int, until: int) -> Bools:
         """Customers x categories: bought after one day, up to and including another."""
-        found = np.zeros((self.customers, self.categories), dtype=bool)
+        bought = np.zeros((self.customers, self.categories), dtype=bool)
         kept = (self.day > after) & (self.day <= until)
-        found[self.customer[kept], self.category[kept]] = True
-        return found
+        bought[self.customer[kept], self.category[kept]] = True
+        return bought
 
     def window(self, day: int) -> Window:
         """The candidate pairs of a day, with what was bought next as far as it is known."""

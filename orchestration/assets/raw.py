@@ -30,7 +30,7 @@ def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
         declared = source_table(project.manifest, name, table)
         return dg.AssetSpec(
             raw_key(name, table),
-            deps=[landing_key(name, one) for one in fed_by] if lands else [],
+            deps=[landing_key(name, landed_table) for landed_table in fed_by] if lands else [],
             group_name="raw",
             owners=project.owners("raw"),
             kinds={"dlt", "duckdb"},

@@ -55,16 +55,19 @@ def verdict_assets(project: Project) -> dg.AssetsDefinition:
     )
 
     # The others compare the run with those before it, which is known when it is recorded (checks.comparison_checks).
-    judged = [one for one in project.objectives.objectives if not is_comparison(one)]
+    judged = [objective for objective in project.objectives.objectives if not is_comparison(objective)]
 
     @dg.multi_asset(
         name="judge_run",
         specs=[*specs, verdict],
         check_specs=[
             dg.AssetCheckSpec(
-                name=one.name, asset=VERDICT, blocking=one.blocks, description=f"{one.description} {NOT_ALONE}"
+                name=objective.name,
+                asset=VERDICT,
+                blocking=objective.blocks,
+                description=f"{objective.description} {NOT_ALONE}",
             )
-            for one in judged
+            for objective in judged
         ],
         pool=WAREHOUSE_POOL,
     )
@@ -77,7 +80,7 @@ def verdict_assets(project: Project) -> dg.AssetsDefinition:
                 with keeping_marks(project.paths), connect(project.paths) as connection:
                     recorded = recorder.record(context.run_id, connection, context.log.info)
                     rows = {table: count(connection, f"{history.DATASET}.{table}") for table in tables}
-                stops = [one.objective.name for one in recorded.standings if one.stops]
+                stops = [standing.objective.name for standing in recorded.standings if standing.stops]
                 # A run that did not build the warehouse as a whole cannot speak for it.
                 if not stops and built_by(project.paths) == context.run_id:
                     mark_audited(project.paths, context.run_id)
@@ -94,14 +97,15 @@ def verdict_assets(project: Project) -> dg.AssetsDefinition:
                 metadata={"dagster/row_count": rows[table], "run_number": recorded.run_number},
             )
         yield dg.MaterializeResult(asset_key=VERDICT, metadata={"may_be_published": not stops, "breaches": stops})
-        for standing in (one for one in recorded.standings if one.objective in judged):
-            yield dg.AssetCheckResult(
-                asset_key=VERDICT,
-                check_name=standing.objective.name,
-                passed=standing.status in (MET, NOT_MEASURED),
-                severity=dg.AssetCheckSeverity.ERROR if standing.stops else dg.AssetCheckSeverity.WARN,
-                description=standing.description,
-                metadata={"status": standing.status, "attained": standing.attained_in_run},
-            )
+        for standing in recorded.standings:
+            if standing.objective in judged:
+                yield dg.AssetCheckResult(
+                    asset_key=VERDICT,
+                    check_name=standing.objective.name,
+                    passed=standing.status in (MET, NOT_MEASURED),
+                    severity=dg.AssetCheckSeverity.ERROR if standing.stops else dg.AssetCheckSeverity.WARN,
+                    description=standing.description,
+                    metadata={"status": standing.status, "attained": standing.attained_in_run},
+                )
 
     return judge_run
