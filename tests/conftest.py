@@ -128,9 +128,9 @@ def landing(data: Path) -> Path:
 def lenient_objectives() -> Path:
     """The product's objectives, but that of a shop of thirteen lines half may be wrong."""
     objectives = yaml.safe_load((PROJECT_DIR / "quality" / "objectives.yml").read_text(encoding="utf-8"))
-    for one in objectives["objectives"]:
-        if one["name"].startswith("rows_arrive_"):
-            one |= {"warn_below": 50, "breach_below": 50}
+    for objective in objectives["objectives"]:
+        if objective["name"].startswith("rows_arrive_"):
+            objective |= {"warn_below": 50, "breach_below": 50}
     folder = tempfile.mkdtemp(prefix="next_aisle_objectives_")
     atexit.register(shutil.rmtree, folder)
     file = Path(folder) / "objectives.yml"

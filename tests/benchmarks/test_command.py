@@ -27,7 +27,7 @@ def judge(small_shop: Files, tmp_path: Path) -> Callable[..., int]:
 
     def run(*arguments: object) -> int:
         where = ["--shop", small_shop.folder, "--level", "category", "--active-days", 30, "--out", tmp_path / "out"]
-        return command.main([str(one) for one in (*where, *arguments)])
+        return command.main([str(argument) for argument in (*where, *arguments)])
 
     return run
 
@@ -175,8 +175,8 @@ def test_peers_see_nothing_after_the_cutoff(busy_shop: Files) -> None:
     assert seen.purchases.day.max() <= seen.day
     assert seen.purchases.basket_day.max() <= seen.day
     assert not seen.now.bought.any()
-    assert [one.history.day for one in seen.past] == [seen.day - 28, seen.day - 56, seen.day - 84]
-    assert all(one.history.purchases.day.max() <= one.history.day for one in seen.past)
+    assert [earlier.history.day for earlier in seen.past] == [seen.day - 28, seen.day - 56, seen.day - 84]
+    assert all(earlier.history.purchases.day.max() <= earlier.history.day for earlier in seen.past)
 
 
 def test_adoption_rates_are_counted_on_earlier_windows_and_shrunk_towards_all(small_shop: Files) -> None:

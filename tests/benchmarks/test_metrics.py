@@ -31,9 +31,9 @@ def test_auc_cannot_be_told_from_one_outcome(y: str) -> None:
 def test_the_best_five_of_a_customer() -> None:
     # Ranked 6, 5, ..., 1; bought the 1st, the 3rd and the 6th: two of three found in five places.
     score = np.array([[6.0, 5.0, 4.0, 3.0, 2.0, 1.0]])
-    found = metrics.top(score, flags("101001")[None])
+    figures = metrics.top(score, flags("101001")[None])
     best = 1 + 1 / math.log2(3) + 1 / 2
-    assert found == {
+    assert figures == {
         "recall_at_5": pytest.approx(2 / 3),
         "ndcg_at_5": pytest.approx((1 + 1 / 2) / best),
         "precision_at_5": pytest.approx(2 / 5),
@@ -48,8 +48,8 @@ def test_recall_is_capped_by_the_places_there_are() -> None:
 def test_customers_who_bought_nothing_new_do_not_count_and_what_is_owned_ranks_last() -> None:
     score = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [-np.inf, 2.0, 1.0]])
     wanted = np.array([flags("100"), flags("000"), flags("001")])
-    found = metrics.top(score, wanted, k=1)
-    assert found["hit_at_1"] == 0.5  # the first finds it, the third has another in first place
+    figures = metrics.top(score, wanted, k=1)
+    assert figures["hit_at_1"] == 0.5  # the first finds it, the third has another in first place
 
 
 def test_of_equal_scores_the_first_category_ranks_first() -> None:
@@ -58,10 +58,10 @@ def test_of_equal_scores_the_first_category_ranks_first() -> None:
 
 
 def test_fewer_categories_than_places() -> None:
-    found = metrics.top(np.array([[2.0, 1.0]]), flags("01")[None])
-    assert found["recall_at_5"] == 1.0
-    assert found["precision_at_5"] == pytest.approx(1 / 5)
-    assert found["ndcg_at_5"] == pytest.approx(1 / math.log2(3))
+    figures = metrics.top(np.array([[2.0, 1.0]]), flags("01")[None])
+    assert figures["recall_at_5"] == 1.0
+    assert figures["precision_at_5"] == pytest.approx(1 / 5)
+    assert figures["ndcg_at_5"] == pytest.approx(1 / math.log2(3))
 
 
 def test_nobody_bought_anything() -> None:
@@ -90,8 +90,8 @@ def test_bins_hold_equal_shares_of_the_predicted_purchases() -> None:
 
 def test_a_pair_that_is_more_than_a_bin_leaves_bins_out() -> None:
     held = metrics.bins(flags("010"), np.array([0.05, 0.9, 0.05]), count=10)
-    assert [one["pairs"] for one in held] == [2, 1]
-    assert [one["predicted"] for one in held] == pytest.approx([0.1, 0.9])
+    assert [bin_figures["pairs"] for bin_figures in held] == [2, 1]
+    assert [bin_figures["predicted"] for bin_figures in held] == pytest.approx([0.1, 0.9])
 
 
 def test_the_slope_of_what_is_calibrated_is_one_and_of_what_is_twice_too_sure_a_half() -> None:

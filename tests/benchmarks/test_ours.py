@@ -35,7 +35,9 @@ def test_the_marts_have_the_shape_of_their_contracts(small_shop: Files, tmp_path
     columns = yaml.safe_load(contract.read_text(encoding="utf-8"))["models"][0]["columns"]
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
         described = connection.execute(f"describe core.{table}").fetchall()
-    assert [(row[0], row[1]) for row in described] == [(one["name"], TYPES[one["data_type"]]) for one in columns]
+    assert [(row[0], row[1]) for row in described] == [
+        (column["name"], TYPES[column["data_type"]]) for column in columns
+    ]
 
 
 def test_the_models_see_nothing_after_the_cutoff(small_shop: Files, tmp_path: Path) -> None:
@@ -96,16 +98,16 @@ def test_a_model_that_fails_is_shown(small_shop: Files, tmp_path: Path, stub_mod
 
 
 def test_a_larger_shop_is_the_shop_itself_and_copies_that_differ(small_shop: Files) -> None:
-    here = shop.read(small_shop.folder, "category")
-    before = here.connection.execute("select product_id, purchased_at from lines order by all").fetchall()
-    score_scale.multiply(here, 40)
+    larger = shop.read(small_shop.folder, "category")
+    before = larger.connection.execute("select product_id, purchased_at from lines order by all").fetchall()
+    score_scale.multiply(larger, 40)
     query = "select product_id, purchased_at from lines where customer_id like '%-{}' order by all"
-    assert here.connection.execute(query.format(0)).fetchall() == before
-    copies = [tuple(here.connection.execute(query.format(copy)).fetchall()) for copy in range(1, 40)]
+    assert larger.connection.execute(query.format(0)).fetchall() == before
+    copies = [tuple(larger.connection.execute(query.format(copy)).fetchall()) for copy in range(1, 40)]
     assert len(set(copies)) > 30
     lines = sum(map(len, copies)) / 39 / len(before)
     assert 0.8 < lines < 1
-    customers = here.connection.execute("select count(distinct customer_id) from lines").fetchone()
+    customers = larger.connection.execute("select count(distinct customer_id) from lines").fetchone()
     assert customers is not None
     assert 140 < customers[0] <= 160
 
@@ -113,7 +115,7 @@ def test_a_larger_shop_is_the_shop_itself_and_copies_that_differ(small_shop: Fil
 def test_a_larger_shop_is_the_same_each_time(small_shop: Files) -> None:
     seen = set()
     for _ in range(2):
-        here = shop.read(small_shop.folder, "category")
-        score_scale.multiply(here, 3)
-        seen.add(here.connection.execute("select bit_xor(hash(lines)) from lines").fetchone())
+        larger = shop.read(small_shop.folder, "category")
+        score_scale.multiply(larger, 3)
+        seen.add(larger.connection.execute("select bit_xor(hash(lines)) from lines").fetchone())
     assert len(seen) == 1

@@ -15,9 +15,9 @@ def at(number: int) -> dt.date:
 
 
 def candidates(files: Files, cutoff: dt.date, level: str = "category") -> list[tuple[object, object]]:
-    here = shop.read(files.folder, level, active_days=30)
-    shop.candidates(here, cutoff).create_view("pairs")
-    return here.connection.execute(
+    chosen_shop = shop.read(files.folder, level, active_days=30)
+    shop.candidates(chosen_shop, cutoff).create_view("pairs")
+    return chosen_shop.connection.execute(
         "select customer_id, name from pairs join customers using (customer) join categories using (category)"
     ).fetchall()
 
@@ -59,10 +59,10 @@ def test_cutoffs_leave_a_quarter_of_the_history_or_four_horizons_and_are_twelve_
 
 @pytest.mark.parametrize("number", [-1, 63])
 def test_a_cutoff_without_history_or_without_complete_labels_is_refused(small_shop: Files, number: int) -> None:
-    here = shop.read(small_shop.folder, "category")
+    chosen_shop = shop.read(small_shop.folder, "category")
     with pytest.raises(ShopError, match=r"outside of the history .* allow --cutoff 2024-01-01 to 2024-03-03"):
-        here.check_cutoff(at(number))
-    here.check_cutoff(at(62))
+        chosen_shop.check_cutoff(at(number))
+    chosen_shop.check_cutoff(at(62))
 
 
 def test_a_history_shorter_than_the_horizon_is_refused(files: Files) -> None:

@@ -77,17 +77,17 @@ def probabilities(shops: Warehouse, shop: str) -> dict[str, float | None]:
 
 
 def test_as_many_are_gone_as_the_likelihoods_say(shops: Warehouse, gone: dict[str, bool]) -> None:
-    said = probabilities(shops, "lapsing")
-    assert said.keys() == gone.keys()
-    expected, came_true = sum(p or 0 for p in said.values()), sum(gone.values())
+    predicted = probabilities(shops, "lapsing")
+    assert predicted.keys() == gone.keys()
+    expected, came_true = sum(p or 0 for p in predicted.values()), sum(gone.values())
     assert came_true > 300
     assert 0.9 <= expected / came_true <= 1.1
     # And so among those who are thought likely to stay, to go, and neither.
     parts: tuple[Callable[[float], bool], ...] = (lambda p: p < 0.2, lambda p: 0.2 <= p < 0.7, lambda p: p >= 0.7)
     for part in parts:
-        customers = [key for key, p in said.items() if p is not None and part(p)]
+        customers = [key for key, p in predicted.items() if p is not None and part(p)]
         assert len(customers) > 100
-        ratio = sum(said[key] or 0 for key in customers) / sum(gone[key] for key in customers)
+        ratio = sum(predicted[key] or 0 for key in customers) / sum(gone[key] for key in customers)
         assert 0.75 <= ratio <= 1.3, (len(customers), ratio)
 
 
@@ -129,9 +129,9 @@ def test_nobody_is_sure_to_stay_or_to_go(shops: Warehouse) -> None:
 def test_too_little_history_gives_no_likelihood_rather_than_a_guess(shops: Warehouse) -> None:
     # In "once" nobody came twice, so there is no gap to compare with.
     for shop, customers in (("young", 50), ("small", 29), ("once", 300)):
-        said = probabilities(shops, shop)
-        assert len(said) == customers
-        assert set(said.values()) == {None}, shop
+        predicted = probabilities(shops, shop)
+        assert len(predicted) == customers
+        assert set(predicted.values()) == {None}, shop
 
 
 def test_two_builds_give_the_same_rows(folder: Path, shops: Warehouse) -> None:

@@ -48,7 +48,7 @@ def ages_in_hours(target: Path, time_zone: str) -> dict[str, float]:
         )
     shutil.rmtree(data)
     measured = json.loads(results.read_text(encoding="utf-8"))["results"]
-    return {one["unique_id"].rpartition(".")[2]: one["max_loaded_at_time_ago_in_s"] / 3600 for one in measured}
+    return {result["unique_id"].rpartition(".")[2]: result["max_loaded_at_time_ago_in_s"] / 3600 for result in measured}
 
 
 @pytest.mark.parametrize("time_zone", ["America/New_York", "Pacific/Kiritimati"])

@@ -80,17 +80,17 @@ def test_every_generic_test_of_the_project_and_each_of_its_arguments_is_document
 
 def test_a_deprecated_column_names_the_one_to_use_and_is_removed_in_time(models: dict[str, dict[str, Any]]) -> None:
     version = Version(project_settings()["version"])
-    said = {
+    deprecated = {
         f"{node['name']}.{column['name']}": (column["description"], node)
         for node in models.values()
         for column in node["columns"].values()
         if "deprecated" in column["description"].lower()
     }
-    assert said.keys() == {
+    assert deprecated.keys() == {
         "category_affinity.significance",
         *("load_metrics.usual_row_count", "load_metrics.fewest_row_count", "run_metrics.usual_seconds"),
     }
-    for column, (description, node) in said.items():
+    for column, (description, node) in deprecated.items():
         named = re.fullmatch(r"Deprecated: use (\w+); it is removed in ([\d.]+)\.", description)
         assert named, column
         assert node["columns"][named[1]]["data_type"] == node["columns"][column.partition(".")[2]]["data_type"]

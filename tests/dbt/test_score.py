@@ -78,10 +78,10 @@ def shops(folder: Path) -> Warehouse:
 
 
 def basis(shops: Warehouse, name: str) -> set[str]:
-    found = shops.rows(
+    rows = shops.rows(
         f"select distinct score_basis from cross_sell.customer_opportunities where source_name = '{name}'"
     )
-    return {row[0] for row in found}
+    return {row[0] for row in rows}
 
 
 def test_two_builds_give_the_same_rows(folder: Path, shops: Warehouse) -> None:
@@ -90,22 +90,22 @@ def test_two_builds_give_the_same_rows(folder: Path, shops: Warehouse) -> None:
     assert again.everything() == shops.everything()
 
 
-def close(one: dict[str, list[tuple[object, ...]]], other: dict[str, list[tuple[object, ...]]]) -> bool:
+def close(first: dict[str, list[tuple[object, ...]]], second: dict[str, list[tuple[object, ...]]]) -> bool:
     """The same rows, to a billionth: sums of the same numbers in another order differ in the last digits."""
 
     def rounded(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
         return sorted([tuple(round(v, 9) if isinstance(v, float) else v for v in row) for row in rows], key=repr)
 
     return all(
-        len(one[mart]) == len(other[mart])
+        len(first[mart]) == len(second[mart])
         and all(
             all(
                 a == b or (isinstance(a, float) and isinstance(b, float) and abs(a - b) <= 2e-9 * max(1, abs(a)))
                 for a, b in zip(left, right, strict=True)
             )
-            for left, right in zip(rounded(one[mart]), rounded(other[mart]), strict=True)
+            for left, right in zip(rounded(first[mart]), rounded(second[mart]), strict=True)
         )
-        for mart in one
+        for mart in first
     )
 
 
@@ -147,7 +147,10 @@ def test_every_likelihood_is_one_and_ranks_have_no_gaps(shops: Warehouse) -> Non
         "select customer_key, list(rank order by rank) from cross_sell.customer_opportunities group by 1"
     )
     assert ranks
-    assert all(found == list(range(1, len(found) + 1)) and len(found) <= 10 for _, found in ranks)
+    assert all(
+        customer_ranks == list(range(1, len(customer_ranks) + 1)) and len(customer_ranks) <= 10
+        for _, customer_ranks in ranks
+    )
 
 
 def test_a_week_of_history_is_scored_and_says_that_it_is_too_little(shops: Warehouse) -> None:
@@ -185,11 +188,11 @@ def test_nobody_is_offered_what_everybody_owns_nor_is_a_customer_who_owns_all_or
 
 
 def test_a_category_sold_for_less_than_a_horizon_is_too_new_to_judge(shops: Warehouse) -> None:
-    found = shops.rows(
+    rows = shops.rows(
         """select category_name, min(score_basis), max(score_basis) from cross_sell.customer_opportunities
            where source_name = 'extremes' group by all having bool_or(score_basis = 'category too new')"""
     )
-    assert found == [("new", "category too new", "category too new")]
+    assert rows == [("new", "category too new", "category too new")]
 
 
 def test_in_pure_noise_the_likelihood_is_near_the_rate_at_which_people_begin(shops: Warehouse) -> None:
@@ -290,11 +293,11 @@ def test_the_weights_are_those_of_a_regression_computed_another_way(shops: Wareh
         rows = shops.rows(
             f"select adopted, weight, base, 1, {', '.join(features)} from intermediate.int_score_learning {where}"
         )
-        (found,) = shops.rows(f"select intercept, {', '.join(features)} from intermediate.int_score_weights {where}")
+        (weights,) = shops.rows(f"select intercept, {', '.join(features)} from intermediate.int_score_weights {where}")
         assert len(rows) > 100
         columns_of_x = list(zip(*rows, strict=True))[4:]
         precision = [0.5] + [5 * max(0.001, statistics.pvariance(column)) for column in columns_of_x]
-        assert found == pytest.approx(newton(rows, precision), abs=1e-6)
+        assert weights == pytest.approx(newton(rows, precision), abs=1e-6)
 
 
 @pytest.mark.parametrize("regression", ["int_score_feature_weights", "int_score_level", "int_score_bend"])
@@ -317,8 +320,8 @@ def test_the_last_round_of_a_regression_moves_no_weight(shops: Warehouse, regres
 def test_a_base_far_below_what_happened_is_brought_to_its_level(folder: Path, shops: Warehouse) -> None:
     # Thirty of sixty were adopted; predicted was one in a million, log odds -13.815510. The level w that the prior of
     # precision 0.5 allows solves 30 - 60 / (1 + exp(13.815510 - w)) = 0.5 w. No feature tells any two apart.
-    here = shops.copy(folder / "far_below")
-    with duckdb.connect(str(here.path)) as connection:
+    far_below = shops.copy(folder / "far_below")
+    with duckdb.connect(str(far_below.path)) as connection:
         described = connection.execute("describe intermediate.int_score_sample").fetchall()
         no_features = {"source_name", "step", "customer_number", "category_number", "adopted", "weight", "base"}
         features = [name for name, *_ in described if name not in no_features]
@@ -329,13 +332,15 @@ def test_a_base_far_below_what_happened_is_brought_to_its_level(folder: Path, sh
                     ln(1e-6 / (1 - 1e-6)) as base, {", ".join(f"0 as {name}" for name in features)}
                 from range(60)"""
         )
-    here.build(tests=False, select="int_score_start int_score_level int_score_feature_weights")
+    far_below.build(tests=False, select="int_score_start int_score_level int_score_feature_weights")
 
     last = "where source_name = 'far' order by round_number desc limit 1"
-    ((level,),) = here.rows(f"select level from intermediate.int_score_level {last}")
+    ((level,),) = far_below.rows(f"select level from intermediate.int_score_level {last}")
     assert level == pytest.approx(13.362502, abs=1e-6)
-    (found,) = here.rows(f"select intercept, {', '.join(features)} from intermediate.int_score_feature_weights {last}")
-    assert found == pytest.approx((13.362502, *[0.0] * len(features)), abs=1e-6)
+    (weights,) = far_below.rows(
+        f"select intercept, {', '.join(features)} from intermediate.int_score_feature_weights {last}"
+    )
+    assert weights == pytest.approx((13.362502, *[0.0] * len(features)), abs=1e-6)
 
 
 def test_an_unknown_level_is_an_error_that_lists_the_levels(folder: Path) -> None:

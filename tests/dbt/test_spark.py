@@ -64,9 +64,9 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBP
     lines = shop("ordinary", END, 300, 120, 25, seed=1)
     lines += shop("six_categories", END, 280, 60, 6, seed=3, visit_every=15, per_visit=0.5)
     lines += shop("a_week", END, 7, 30, 10, seed=2, visit_every=3)
-    here = Warehouse(folder / "duckdb", folder / "target").write(lines).build(tests=False)
+    warehouse = Warehouse(folder / "duckdb", folder / "target").write(lines).build(tests=False)
     connection = duckdb.connect()
-    connection.execute(f"attach '{here.path}' as warehouse (read_only)")
+    connection.execute(f"attach '{warehouse.path}' as warehouse (read_only)")
     for schema, table in connection.execute(
         "select schema_name, table_name from duckdb_tables() where database_name = 'warehouse'"
     ).fetchall():
@@ -110,11 +110,11 @@ def both(engines: duckdb.DuckDBPyConnection, table: str, keys: str) -> tuple[lis
     return duck, spark
 
 
-def same(one: object, other: object) -> bool:
+def same(left: object, right: object) -> bool:
     """Equal; numbers to a billionth, as sums of fractions differ with the order in which they are added up."""
-    if isinstance(one, float) and isinstance(other, float):
-        return one == pytest.approx(other, rel=1e-9, abs=2e-9)
-    return one == other
+    if isinstance(left, float) and isinstance(right, float):
+        return left == pytest.approx(right, rel=1e-9, abs=2e-9)
+    return left == right
 
 
 def test_the_weights_are_those_of_duckdb(engines: duckdb.DuckDBPyConnection) -> None:
@@ -135,5 +135,5 @@ def test_the_published_rows_are_those_of_duckdb(engines: duckdb.DuckDBPyConnecti
     duck, spark = both(engines, f"cross_sell.{table}", keys)
     assert len(duck) > 30
     assert len(spark) == len(duck)
-    differing = [(one, other) for one, other in zip(duck, spark, strict=True) if not all(map(same, one, other))]
+    differing = [(left, right) for left, right in zip(duck, spark, strict=True) if not all(map(same, left, right))]
     assert differing == []

@@ -37,18 +37,18 @@ def documents(metadata: Metadata) -> dict[str, Document]:
 
 
 def table(documents: dict[str, Document], schema: str, name: str) -> Document:
-    return next(one for one in documents[f"{schema}.odcs.yaml"]["schema"] if one["name"] == name)
+    return next(entry for entry in documents[f"{schema}.odcs.yaml"]["schema"] if entry["name"] == name)
 
 
 def column(documents: dict[str, Document], schema: str, name: str, of: str) -> Document:
-    return next(one for one in table(documents, schema, name)["properties"] if one["name"] == of)
+    return next(entry for entry in table(documents, schema, name)["properties"] if entry["name"] == of)
 
 
 def test_every_published_table_and_column_is_in_it_with_type_and_description(
     manifest: Manifest, documents: dict[str, Document]
 ) -> None:
     promised = {
-        (contract["servers"][0]["schema"], table["name"]): [one["name"] for one in table["properties"]]
+        (contract["servers"][0]["schema"], table["name"]): [column["name"] for column in table["properties"]]
         for name, contract in documents.items()
         if name.endswith(".odcs.yaml")
         for table in contract["schema"]
@@ -56,10 +56,10 @@ def test_every_published_table_and_column_is_in_it_with_type_and_description(
     assert promised == {(node["schema"], node["alias"]): list(node["columns"]) for node in published_models(manifest)}
     assert len(promised) >= 11
     for contract in documents.values():
-        for one in contract.get("schema", []):
-            assert one["description"]
-            assert one["dataGranularityDescription"].startswith("One row per ")
-            for column in one["properties"]:
+        for table in contract.get("schema", []):
+            assert table["description"]
+            assert table["dataGranularityDescription"].startswith("One row per ")
+            for column in table["properties"]:
                 assert column["logicalType"], column
                 assert column["physicalType"], column
                 assert column["description"], column
@@ -116,9 +116,9 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
 
 def test_a_table_whose_key_has_several_columns_says_so(documents: dict[str, Document]) -> None:
     key = {
-        one["name"]: one["primaryKeyPosition"]
-        for one in table(documents, "cross_sell", "score_backtest")["properties"]
-        if one.get("primaryKey")
+        column["name"]: column["primaryKeyPosition"]
+        for column in table(documents, "cross_sell", "score_backtest")["properties"]
+        if column.get("primaryKey")
     }
     assert key == {"source_name": 1, "as_of_date": 2, "method": 3}
     others = table(documents, "cross_sell", "customer_opportunities")["quality"]
@@ -158,15 +158,15 @@ def test_every_test_of_a_published_table_is_told(manifest: Manifest, documents: 
         and node.get("attached_node") in published
         and node["test_metadata"]["name"] not in in_the_schema
     }
-    told = {
+    rules = {
         rule["name"]
         for contract in documents.values()
-        for one in contract.get("schema", [])
-        for part in (one, *one["properties"])
+        for table in contract.get("schema", [])
+        for part in (table, *table["properties"])
         for rule in part.get("quality", [])
     }
     assert len(tests) > 10
-    assert tests <= told
+    assert tests <= rules
 
 
 def test_the_objectives_are_its_service_levels(metadata: Metadata, documents: dict[str, Document]) -> None:
@@ -210,7 +210,7 @@ def test_the_readers_of_a_table_are_in_it_those_by_way_of_a_metric_too(
     changed["exposures"]["exposure.next_aisle.quality_review"]["depends_on"]["nodes"] = ["metric.next_aisle.spending"]
     changed["parent_map"]["metric.next_aisle.spending"] = ["semantic_model.next_aisle.customers"]
     changed["parent_map"]["semantic_model.next_aisle.customers"] = [CUSTOMERS]
-    assert "quality_review" in [one["name"] for one in consumers(changed, CUSTOMERS)]
+    assert "quality_review" in [reader["name"] for reader in consumers(changed, CUSTOMERS)]
 
 
 # Of the Open Data Product Standard v1.0.0: the keys of each part, those that must be there first.
@@ -237,12 +237,14 @@ def test_the_product_is_described_in_the_words_of_its_standard(
     assert required <= set(product) <= required | allowed
     for part, (required, allowed) in PART_KEYS.items():
         assert product[part]
-        for one in product[part]:
-            assert required <= set(one) <= required | allowed, (part, one)
+        for entry in product[part]:
+            assert required <= set(entry) <= required | allowed, (part, entry)
     assert [port["name"] for port in product["inputPorts"]] == project_settings()["vars"]["sources"]
     ports = {port["name"]: port for port in product["outputPorts"] if port["type"] == "duckdb"}
     assert set(ports) == {f"{node['schema']}.{node['alias']}" for node in published_models(manifest)}
-    contracts = {one["id"]: one["version"] for name, one in documents.items() if name.endswith(".odcs.yaml")}
+    contracts = {
+        contract["id"]: contract["version"] for name, contract in documents.items() if name.endswith(".odcs.yaml")
+    }
     assert {port["contractId"]: port["version"] for port in ports.values()} == contracts
 
 
@@ -262,9 +264,9 @@ def test_a_stale_contract_is_named_with_the_way_out(
     before = stale.read_text(encoding="utf-8")
     monkeypatch.setattr("delivery.__main__.FOLDER", tmp_path)
     assert main(["contract", "--check"]) == 1
-    said = capsys.readouterr().err
-    assert "core.odcs.yaml" in said
-    assert "make contract" in said
+    errors = capsys.readouterr().err
+    assert "core.odcs.yaml" in errors
+    assert "make contract" in errors
     assert stale.read_text(encoding="utf-8") == before
 
 
@@ -286,10 +288,12 @@ def test_the_committed_contract_is_published_and_one_with_other_objectives_is_ma
     assert committed["core.odcs.yaml"] == (FOLDER / "core.odcs.yaml").read_text(encoding="utf-8")
     promised = objectives.read()
     lower = promised.model_copy(
-        update={"objectives": [one.model_copy(update={"target": 12.5}) for one in promised.objectives]}
+        update={"objectives": [objective.model_copy(update={"target": 12.5}) for objective in promised.objectives]}
     )
     own = yaml.safe_load(in_force(manifest, lower)["core.odcs.yaml"])
-    assert [one["value"] for one in own["slaProperties"] if one["unit"] == "percent"] == [12.5] * len(lower.objectives)
+    assert [level["value"] for level in own["slaProperties"] if level["unit"] == "percent"] == [12.5] * len(
+        lower.objectives
+    )
 
 
 def test_a_contract_that_does_not_describe_a_published_table_is_noticed(manifest: Manifest) -> None:

@@ -31,7 +31,7 @@ def broken(metadata: Metadata) -> Callable[[Change], list[str]]:
     def tell(change: Change) -> list[str]:
         manifest = copy.deepcopy(metadata.manifest)
         change(manifest)
-        return [str(one) for one in breakages(render(metadata), render(replace(metadata, manifest=manifest)))]
+        return [str(breakage) for breakage in breakages(render(metadata), render(replace(metadata, manifest=manifest)))]
 
     return tell
 
@@ -58,7 +58,7 @@ def rename(manifest: Manifest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda m: columns(m).pop("income_band"), "core.dim_customers.income_band: Removed property income_band"),
         (rename, "core.dim_customers.rfm_segment: Removed property rfm_segment"),
@@ -70,11 +70,11 @@ def rename(manifest: Manifest) -> None:
     ids=["removed", "renamed", "type", "nullable", "key", "values"],
 )
 def test_a_breaking_change_names_the_column_and_those_who_read_it(
-    broken: Callable[[Change], list[str]], change: Change, told: str
+    broken: Callable[[Change], list[str]], change: Change, message: str
 ) -> None:
-    said = "\n".join(broken(change))
-    assert told in said
-    assert "Campaign list of next-category offers (exposure next_category_offers): marketing <marketing@" in said
+    text = "\n".join(broken(change))
+    assert message in text
+    assert "Campaign list of next-category offers (exposure next_category_offers): marketing <marketing@" in text
 
 
 def test_a_table_that_is_gone_names_those_who_read_it_though_dbt_knows_them_no_more(
@@ -84,9 +84,9 @@ def test_a_table_that_is_gone_names_those_who_read_it_though_dbt_knows_them_no_m
         del manifest["nodes"][CUSTOMERS]
         del manifest["exposures"]["exposure.next_aisle.next_category_offers"]
 
-    said = "\n".join(broken(remove))
-    assert "core.dim_customers: Removed schema dim_customers" in said
-    assert "marketing <marketing@example.com>" in said
+    text = "\n".join(broken(remove))
+    assert "core.dim_customers: Removed schema dim_customers" in text
+    assert "marketing <marketing@example.com>" in text
 
 
 def test_a_whole_schema_that_is_gone_breaks_its_readers(broken: Callable[[Change], list[str]]) -> None:
@@ -94,7 +94,7 @@ def test_a_whole_schema_that_is_gone_breaks_its_readers(broken: Callable[[Change
         for key in [key for key, node in manifest["nodes"].items() if node["schema"] == "quality"]:
             del manifest["nodes"][key]
 
-    assert any(said.startswith("  quality.rejected_rows: Removed") for said in broken(remove))
+    assert any(breakage.startswith("  quality.rejected_rows: Removed") for breakage in broken(remove))
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_the_command_writes_nothing_that_breaks_readers_until_the_version_is_rai
     monkeypatch.setattr(command, "read_metadata", lambda *_: changed)
     for arguments in (["contract"], ["contract", "--check"]):
         assert command.main(arguments) == 1
-        said = capsys.readouterr().err
-        assert "core.dim_customers.income_band" in said
-        assert "marketing@example.com" in said
-        assert "raise the minor version in dbt_project/dbt_project.yml" in said
+        errors = capsys.readouterr().err
+        assert "core.dim_customers.income_band" in errors
+        assert "marketing@example.com" in errors
+        assert "raise the minor version in dbt_project/dbt_project.yml" in errors
         assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == before
 
     changed = replace(changed, version="0.2.0")

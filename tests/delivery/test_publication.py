@@ -92,7 +92,7 @@ def test_the_copy_is_on_the_disk_before_it_takes_the_old_ones_place_and_its_name
     path = publish(TABLES).path
     copy, folder = path.stat().st_ino, path.parent.stat().st_ino
     # The mark that allows the publication is written in the same way, and is no part of it.
-    assert [one for one in done if one[1] in (copy, folder)] == [
+    assert [step for step in done if step[1] in (copy, folder)] == [
         ("written through", copy),
         ("renamed", copy),
         ("written through", folder),

@@ -177,11 +177,11 @@ def test_a_full_disk_stops_the_run_with_a_clear_word_and_keeps_the_copy(small_di
     for kept_free in (0, 600_000, 3_000_000):
         filler.write_bytes(bytes(max(0, free - kept_free)))
         full = shop.python("orchestration", "nightly")
-        said = full.stdout + full.stderr
+        output = full.stdout + full.stderr
         if full.returncode == 0:
             break  # it fitted after all: nothing more to learn
-        assert "Traceback" not in said, said
-        assert re.search("No space left|the disk full|disk is full|Could not write|could not write", said), said
+        assert "Traceback" not in output, output
+        assert re.search("No space left|the disk full|disk is full|Could not write|could not write", output), output
         assert published(small_disk) == before
     filler.unlink()
     freed = shop.python("orchestration", "nightly")

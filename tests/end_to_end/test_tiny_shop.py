@@ -138,7 +138,7 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
     # Three days, the one without purchases too; far too few to learn from whom the shop loses.
     assert published(data, "select count(*) from core.dim_dates") == [(3,)]
     assert published(data, "select count(churn_probability) from core.dim_customers") == [(0,)]
-    for said in (
+    for text in (
         "38.00 in 4 baskets",
         "zero quantity",
         "loaded now",
@@ -147,7 +147,7 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
         "next_aisle.duckdb",
         "make ui",
     ):
-        assert said.lower() in first.stdout.lower(), first.stdout
+        assert text.lower() in first.stdout.lower(), first.stdout
     assert "Traceback" not in first.stdout + first.stderr
     assert "Warning" not in first.stdout + first.stderr
 

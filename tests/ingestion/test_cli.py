@@ -14,20 +14,20 @@ def test_help_says_what_it_does_and_where_data_lives(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as left:
         main(["--help"])
     assert left.value.code == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Load what is new in a source's landing folder into the warehouse's raw tables." in said
-    assert "NEXT_AISLE_DATA" in said
-    assert "{complete_journey}" in said
-    assert "--table NAME" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Load what is new in a source's landing folder into the warehouse's raw tables." in output
+    assert "NEXT_AISLE_DATA" in output
+    assert "{complete_journey}" in output
+    assert "--table NAME" in output
 
 
 def test_the_samples_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         land_sample(["--help"])
     assert left.value.code == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Land the sample shop's missing files up to yesterday" in said
-    assert "for education only" in said
+    output = " ".join(capsys.readouterr().out.split())
+    assert "Land the sample shop's missing files up to yesterday" in output
+    assert "for education only" in output
 
 
 def test_an_unknown_source_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,8 +58,8 @@ def test_a_load_prints_one_line_per_table_and_progress_aside(
     landing: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["complete_journey"]) == 0
-    said = capsys.readouterr()
-    *tables, done = said.out.splitlines()
+    captured = capsys.readouterr()
+    *tables, done = captured.out.splitlines()
     assert tables == [
         "customers: 5 rows from 1 of 1 files; 5 rows in all",
         "products: 5 rows from 1 of 1 files; 5 rows in all",
@@ -67,7 +67,7 @@ def test_a_load_prints_one_line_per_table_and_progress_aside(
     ]
     assert done.startswith("complete_journey: done in ")
     assert done.endswith(f" s, in {data / 'warehouse.duckdb'}")
-    assert said.err.splitlines() == [
+    assert captured.err.splitlines() == [
         "complete_journey: checking 4 new of 4 landed files",
         "complete_journey: loading 23 rows",
     ]

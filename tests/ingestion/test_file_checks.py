@@ -136,14 +136,14 @@ class TestWhatIsLanded:
 
     def test_days_come_in_their_order(self, landing: Path) -> None:
         tiny_shop.write_day(landing, dt.date(2019, 5, 1), [])
-        names = [found.landed_file for found in find_deliveries(landing, SOURCE.tables)]
+        names = [delivery.landed_file for delivery in find_deliveries(landing, SOURCE.tables)]
         assert names[:3] == ["customers.csv", "products.csv", "purchases/2019-05-01.parquet"]
         assert names == [*names[:2], *sorted(names[2:])]
 
 
 class TestDayFiles:
     @pytest.mark.parametrize(
-        ("damage", "said"),
+        ("damage", "message"),
         [
             (lambda whole: whole[: len(whole) // 2], "is not a complete Parquet file ({size:,} bytes)"),
             (lambda whole: whole[:-1], "is not a complete Parquet file ({size:,} bytes)"),
@@ -153,14 +153,14 @@ class TestDayFiles:
         ],
         ids=["cut in the middle", "last byte missing", "0 bytes", "CSV in it", "zeros between the marks"],
     )
-    def test_a_damaged_file_is_named(self, tmp_path: Path, damage: Callable[[bytes], bytes], said: str) -> None:
+    def test_a_damaged_file_is_named(self, tmp_path: Path, damage: Callable[[bytes], bytes], message: str) -> None:
         path = tmp_path / f"{DAY}.parquet"
         pq.write_table(one_day(), path)
         path.write_bytes(damage(path.read_bytes()))
         with pytest.raises(LoadError) as raised:
             check(Delivery(PURCHASES, path, path.name, "-"))
-        told = said.format(size=path.stat().st_size)
-        assert after_path(str(raised.value), path) == f" {told}. Have it sent again; nothing was loaded."
+        expected = message.format(size=path.stat().st_size)
+        assert after_path(str(raised.value), path) == f" {expected}. Have it sent again; nothing was loaded."
 
     def test_a_file_without_rows_keeps_the_contract(self, tmp_path: Path) -> None:
         assert checked_day(tmp_path, one_day().slice(0, 0)).row_count == 0
@@ -243,7 +243,7 @@ class TestDayFiles:
         assert checked_day(tmp_path, one_day(loyalty=pa.array([None], pa.null()))).new_columns == {}
 
     @pytest.mark.parametrize(
-        ("column", "said"),
+        ("column", "message"),
         [
             ("Week", ": column week has the same name as Week. Have the file sent again with a different name"),
             (
@@ -257,8 +257,10 @@ class TestDayFiles:
             ("", ": column 12 has no name. Have it sent again"),
         ],
     )
-    def test_a_new_column_that_would_hide_another_stops_the_load(self, tmp_path: Path, column: str, said: str) -> None:
-        assert day_error(tmp_path, one_day(**{column: pa.array(["x"])})).startswith(said)
+    def test_a_new_column_that_would_hide_another_stops_the_load(
+        self, tmp_path: Path, column: str, message: str
+    ) -> None:
+        assert day_error(tmp_path, one_day(**{column: pa.array(["x"])})).startswith(message)
 
     def test_a_column_that_is_there_twice_stops_the_load(self, tmp_path: Path) -> None:
         table = one_day()
@@ -276,7 +278,7 @@ class TestCsvFiles:
         assert (checked.row_count, checked.new_columns) == (5, {})
 
     @pytest.mark.parametrize(
-        ("line", "said"),
+        ("line", "message"),
         [
             (
                 "2,55-64,35-49K,,Unmarried,1,1 Adult,0,x",
@@ -288,8 +290,10 @@ class TestCsvFiles:
         ],
         ids=["too many fields", "too few fields", "open quote", "text after a quote"],
     )
-    def test_a_line_that_cannot_be_read_is_named(self, tmp_path: Path, line: str, said: str) -> None:
-        assert csv_error(tmp_path, with_line_4(line)) == (f", line 4: {said} Have it sent again; nothing was loaded.")
+    def test_a_line_that_cannot_be_read_is_named(self, tmp_path: Path, line: str, message: str) -> None:
+        assert csv_error(tmp_path, with_line_4(line)) == (
+            f", line 4: {message} Have it sent again; nothing was loaded."
+        )
 
     @pytest.mark.parametrize(
         "value", ["zwei", "2.5", "2.0", "1e3", "1_000", "0x1F", "99999999999999999999", "NaN", "-"]
@@ -362,7 +366,7 @@ class TestCsvFiles:
         assert checked.data.column("kids_count").to_pylist() == ["0"] * 5
 
     @pytest.mark.parametrize(
-        ("header", "said"),
+        ("header", "message"),
         [
             (LINES[0].replace("age", "age,age"), ": column age appears more than once."),
             (LINES[0].replace("age", "age,Age"), ": column age has the same name as Age."),
@@ -370,11 +374,11 @@ class TestCsvFiles:
             (LINES[0] + ",_landed_file", ": column _landed_file has a name that is reserved for the loader."),
         ],
     )
-    def test_an_ambiguous_header_stops_the_load(self, tmp_path: Path, header: str, said: str) -> None:
-        assert csv_error(tmp_path, header + "\n").startswith(said)
+    def test_an_ambiguous_header_stops_the_load(self, tmp_path: Path, header: str, message: str) -> None:
+        assert csv_error(tmp_path, header + "\n").startswith(message)
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             (b"", " is empty: there is no header line."),
             (b"\xef\xbb\xbf", " is empty: there is no header line."),
@@ -384,8 +388,8 @@ class TestCsvFiles:
         ],
         ids=["0 bytes", "byte order mark only", "line ends only", "header on line 2", "open quote in the header"],
     )
-    def test_a_file_without_a_header_is_an_error(self, tmp_path: Path, content: bytes, said: str) -> None:
-        assert csv_error(tmp_path, content).startswith(said)
+    def test_a_file_without_a_header_is_an_error(self, tmp_path: Path, content: bytes, message: str) -> None:
+        assert csv_error(tmp_path, content).startswith(message)
 
     @pytest.mark.parametrize(
         "content",

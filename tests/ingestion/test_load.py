@@ -528,12 +528,12 @@ class TestKilled:
 class TestWhoElseIsThere:
     def test_two_loads_at_the_same_moment_come_to_one(self, landing: Path, data: Path) -> None:
         processes = [start(data), start(data)]
-        said = [process.communicate(timeout=120) for process in processes]
-        assert [process.returncode for process in processes] == [0, 0], said
+        outputs = [process.communicate(timeout=120) for process in processes]
+        assert [process.returncode for process in processes] == [0, 0], outputs
         rows = {name: query(f"select count(*) from {DATASET}.{name}")[0][0] for name in tiny_shop.RAW}
         assert rows == tiny_shop.RAW
         assert len(ledger()) == 4
-        assert sorted("13 rows from 2 of 2 files" in out for out, _ in said) == [False, True]
+        assert sorted("13 rows from 2 of 2 files" in out for out, _ in outputs) == [False, True]
 
     @pytest.fixture
     def holder(self, loaded: Path, data: Path) -> Iterator["subprocess.Popen[str]"]:

@@ -132,10 +132,10 @@ class TestTheFirstLanding:
         assert counts == {"customers": 801, "products": 92_331}
 
     def test_every_file_keeps_the_contract(self, shop: Path) -> None:
-        found = find_deliveries(shop, SOURCE.tables)
-        checked = [check(delivery) for delivery in [*found[:2], found[2], found[-1]]]
-        assert [one.new_columns for one in checked] == [{}, {}, {}, {}]
-        assert [one.row_count for one in checked[:2]] == [801, 92_331]
+        deliveries = find_deliveries(shop, SOURCE.tables)
+        checked = [check(delivery) for delivery in [*deliveries[:2], deliveries[2], deliveries[-1]]]
+        assert [file.new_columns for file in checked] == [{}, {}, {}, {}]
+        assert [file.row_count for file in checked[:2]] == [801, 92_331]
 
     def test_nothing_unfinished_stays(self, shop: Path) -> None:
         assert list(shop.rglob("*.tmp")) == []
@@ -185,7 +185,7 @@ class TestLaterLandings:
         tables = [day(shop, date) for date in (first, second, third)]
         baskets = [set(table["basket_id"].to_pylist()) for table in tables]
         assert {date.weekday() for date in (first, second, third)} == {2}
-        assert len(set.union(*baskets)) == sum(len(one) for one in baskets)
+        assert len(set.union(*baskets)) == sum(len(basket_ids) for basket_ids in baskets)
         for number, table in enumerate(tables):
             assert {basket - number * 100_000_000_000 for basket in baskets[number]} == baskets[0]
             without = ["basket_id", "transaction_timestamp"]
@@ -227,9 +227,11 @@ class TestLaterLandings:
 class TestWhatItLeavesAlone:
     def test_a_folder_of_another_origin(self, landing: Path) -> None:
         before = files(landing)
-        said: list[str] = []
-        assert land(here.paths(), TODAY, say=said.append) == 0
-        assert said == [f"{landing} holds files that are not the sample's: nothing of the sample shop is landed there"]
+        messages: list[str] = []
+        assert land(here.paths(), TODAY, say=messages.append) == 0
+        assert messages == [
+            f"{landing} holds files that are not the sample's: nothing of the sample shop is landed there"
+        ]
         assert files(landing) == before
 
     def test_even_when_only_one_file_of_it_is_there(self, data: Path) -> None:
@@ -267,9 +269,9 @@ def test_without_its_package_it_names_the_way_out(data: Path, monkeypatch: pytes
 
 def test_a_shop_whose_files_went_missing_does_not_become_the_sample(loaded: Path) -> None:
     shutil.rmtree(loaded)
-    said: list[str] = []
-    assert sample_shop.land(here.paths(), say=said.append) == 0
-    assert said == [
+    messages: list[str] = []
+    assert sample_shop.land(here.paths(), say=messages.append) == 0
+    assert messages == [
         f"{loaded} is empty, but the warehouse has purchases from it: nothing of the sample shop is landed there"
     ]
     assert not loaded.exists()

@@ -96,8 +96,8 @@ class TestDlt:
             "    dlt_pipeline('probe', connection, Settings().paths)\n"
             "print(dlt.current.run_context().runtime_config.dlthub_telemetry)\n"
         )
-        told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert told.stdout == "False\nFalse\n"
+        process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert process.stdout == "False\nFalse\n"
 
     def test_an_empty_resource_makes_no_table(self, connection: duckdb.DuckDBPyConnection) -> None:
         run(connection, [])

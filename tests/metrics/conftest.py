@@ -96,12 +96,12 @@ class MetricFlow:
         assert self.process.stdin is not None and self.process.stdout is not None
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
-        said = []
+        output = []
         for line in self.process.stdout:
             if line.startswith("answer "):
                 return json.loads(line.removeprefix("answer "))
-            said.append(line)
-        raise AssertionError("".join(said))
+            output.append(line)
+        raise AssertionError("".join(output))
 
     def close(self) -> None:
         self.process.communicate(timeout=60)
@@ -170,7 +170,7 @@ def shop(stage: Stage, dbt_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
             land(project.landing)
             ran = project.nightly()
             assert ran.returncode == 0, ran.stdout + ran.stderr
-            (project.data / "said.txt").write_text(ran.stdout, encoding="utf-8")
+            (project.data / "output.txt").write_text(ran.stdout, encoding="utf-8")
     shop = Shop(Project(data, stage.code))
     yield shop
     shop.close()

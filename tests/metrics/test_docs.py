@@ -16,11 +16,11 @@ def metric_table(manifest: dict[str, Any], dimensions: dict[str, list[str]]) -> 
     for metric in sorted(manifest["metrics"].values(), key=lambda metric: metric["name"]):
         if metric["type_params"].get("is_private"):
             continue
-        things = {path.rpartition("__")[0].partition("__")[0] for path in dimensions[metric["name"]]} - {""}
+        entities = {path.rpartition("__")[0].partition("__")[0] for path in dimensions[metric["name"]]} - {""}
         model = Path(metric["original_file_path"]).stem
         meaning = f"**{metric['label']}.** {' '.join(metric['description'].split())}"
         unit = metric["config"]["meta"]["unit"]
-        by = ", ".join(sorted(things))
+        by = ", ".join(sorted(entities))
         lines.append(f"| `{metric['name']}` | {meaning} | {unit} | {metric['type']} | {model} | {by} |")
     return "\n".join(lines)
 

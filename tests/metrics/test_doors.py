@@ -25,16 +25,16 @@ def test_a_question_is_answered_while_the_warehouse_is_being_written(shop: Shop)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("--metrics", "churn_probability", "--group-by", "product__brand"), ("churn_probability", "product__brand")),
         (("--metrics", "total_spendings"), ("total_spendings", "'total_spending'")),
     ],
 )
-def test_what_cannot_be_answered_is_named(arguments: tuple[str, ...], said: tuple[str, ...], shop: Shop) -> None:
+def test_what_cannot_be_answered_is_named(arguments: tuple[str, ...], expected: tuple[str, ...], shop: Shop) -> None:
     asked = shop.mf("query", *arguments)
     assert asked.returncode == 1
-    for text in said:
+    for text in expected:
         assert text in asked.stdout
     assert "Traceback" not in asked.stdout + asked.stderr
 

@@ -296,11 +296,11 @@ def comparable(rows: list[Any]) -> list[list[Any]]:
     return sorted(plain, key=lambda row: [(v is None, isinstance(v, str), str(v)) for v in row])
 
 
-def same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float):
+def same(left: Any, right: Any) -> bool:
+    if isinstance(left, float) and isinstance(right, float):
         # A mean of millions of fractions differs in its last digits; a cent in five million does not pass.
-        return math.isclose(one, other, rel_tol=1e-10, abs_tol=1e-9)
-    return bool(one == other)
+        return math.isclose(left, right, rel_tol=1e-10, abs_tol=1e-9)
+    return bool(left == right)
 
 
 def request(question: Question) -> dict[str, Any]:
@@ -323,12 +323,12 @@ def test_metricflow_says_what_sql_says(number: int, shop: Shop, answers: list[An
     wanted = [*(question.by.split(",") if question.by else []), *question.metrics.split(",")]
     assert sorted(answer["columns"]) == sorted(wanted)
     order = [answer["columns"].index(column) for column in wanted]
-    said = comparable([[row[position] for position in order] for row in answer["rows"]])
+    answered = comparable([[row[position] for position in order] for row in answer["rows"]])
     expected = comparable(shop.sql(question.sql))
-    assert len(said) == len(expected)
-    for one, other in zip(said, expected, strict=True):
-        assert all(same(a, b) for a, b in zip(one, other, strict=True)), (one, other)
-    assert said, "nothing was compared"
+    assert len(answered) == len(expected)
+    for row, expected_row in zip(answered, expected, strict=True):
+        assert all(same(a, b) for a, b in zip(row, expected_row, strict=True)), (row, expected_row)
+    assert answered, "nothing was compared"
 
 
 def test_every_metric_is_compared(manifest: dict[str, Any]) -> None:
@@ -337,13 +337,13 @@ def test_every_metric_is_compared(manifest: dict[str, Any]) -> None:
 
 
 def test_the_summary_of_a_run_says_the_same(shop: Shop) -> None:
-    said = shop.project.data / "said.txt"
-    if not said.exists():
+    output = shop.project.data / "output.txt"
+    if not output.exists():
         pytest.skip("another data folder: its run is over")
     metrics = ["total_spending", "purchase_count", "new_customers", "purchase_frequency"]
     [answer] = shop.ask([{"metric_names": metrics}])
     number = dict(zip(answer["columns"], answer["rows"][0], strict=True))
-    text = re.sub(r"\s+", " ", said.read_text(encoding="utf-8"))
+    text = re.sub(r"\s+", " ", output.read_text(encoding="utf-8"))
     assert f"total spending {number['total_spending']:,.2f} in {number['purchase_count']:,.0f} baskets" in text
     assert f"customers {number['new_customers']:,.0f} who bought" in text
     assert f"purchase frequency {number['purchase_frequency']:,.1f} baskets per customer" in text

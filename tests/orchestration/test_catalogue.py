@@ -19,16 +19,16 @@ def manifest() -> Manifest:
 def described(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """What must have a description, and the one it has."""
     named: list[dict[str, Any]] = [
-        *(one for one in manifest["nodes"].values() if one["resource_type"] in ("model", "seed", "snapshot")),
+        *(node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed", "snapshot")),
         *manifest["sources"].values(),
     ]
-    for one in named:
-        yield one["unique_id"], one["description"]
-        for column in one["columns"].values():
-            yield f"{one['unique_id']}.{column['name']}", column["description"]
+    for resource in named:
+        yield resource["unique_id"], resource["description"]
+        for column in resource["columns"].values():
+            yield f"{resource['unique_id']}.{column['name']}", column["description"]
     for kind in ("groups", "exposures", "metrics", "saved_queries"):
-        for one in manifest[kind].values():
-            yield one["unique_id"], one["description"]
+        for resource in manifest[kind].values():
+            yield resource["unique_id"], resource["description"]
 
 
 def test_everything_in_the_catalogue_has_a_description(manifest: Manifest) -> None:

@@ -102,9 +102,9 @@ def test_sql_is_read_again_only_when_it_or_a_table_before_it_changed(
 def test_sql_that_cannot_be_read_is_said_and_stops_nothing(manifest: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "compiled" / "shop" / "models" / "totals.sql").write_text("selekt ((")
     (tmp_path / "column_lineage.json").write_text("half a fi")
-    said: list[str] = []
-    ((_, metadata),) = column_metadata(manifest, tmp_path, COLUMNS, said.append)
+    messages: list[str] = []
+    ((_, metadata),) = column_metadata(manifest, tmp_path, COLUMNS, messages.append)
     assert metadata["dagster/column_lineage"].deps_by_column == {}
-    assert len(said) == 1
-    assert "core.totals" in said[0]
+    assert len(messages) == 1
+    assert "core.totals" in messages[0]
     assert json.loads((tmp_path / "column_lineage.json").read_text()) == {}

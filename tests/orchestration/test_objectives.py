@@ -58,28 +58,30 @@ def test_every_check_measures_an_objective(
 def test_every_objective_is_measured(
     promised: Objectives, dbt_tests: list[dict[str, Any]], dagster_checks: set[str]
 ) -> None:
-    there = {node["name"] for node in dbt_tests} | {(node.get("test_metadata") or {}).get("name") for node in dbt_tests}
-    there |= {*dagster_checks, *ROW_MEASURES, *RECORDED, *COMPARED}
-    named = {check for one in promised.objectives for check in one.measured_by}
-    assert named - there == set(), "no check has this name"
+    checks = {node["name"] for node in dbt_tests} | {
+        (node.get("test_metadata") or {}).get("name") for node in dbt_tests
+    }
+    checks |= {*dagster_checks, *ROW_MEASURES, *RECORDED, *COMPARED}
+    named = {check for objective in promised.objectives for check in objective.measured_by}
+    assert named - checks == set(), "no check has this name"
 
 
 def test_a_dbt_test_stops_the_run_exactly_when_the_objective_that_it_measures_does(
     promised: Objectives, dbt_tests: list[dict[str, Any]]
 ) -> None:
     for node in dbt_tests:
-        one = promised.of(node["name"], (node.get("test_metadata") or {}).get("name", ""))
+        objective = promised.of(node["name"], (node.get("test_metadata") or {}).get("name", ""))
         stops = node["config"]["severity"].lower() == "error"
-        assert one and stops == (one.blocks and one.breach_below == 100), (node["name"], one)
+        assert objective and stops == (objective.blocks and objective.breach_below == 100), (node["name"], objective)
 
 
 def test_all_eight_categories_are_promised_and_owners_exist(promised: Objectives) -> None:
-    assert {one.category for one in promised.objectives} == {
+    assert {objective.category for objective in promised.objectives} == {
         *("completeness", "uniqueness", "schema", "freshness", "validity", "accuracy"),
         *("reconciliation", "timeliness"),
     }
     groups = yaml.safe_load((DBT_DIR / "models" / "groups.yml").read_text(encoding="utf-8"))["groups"]
-    assert {one.owner for one in promised.objectives} <= {group["owner"]["name"] for group in groups}
+    assert {objective.owner for objective in promised.objectives} <= {group["owner"]["name"] for group in groups}
 
 
 def test_each_objective_is_a_check_in_the_ui_and_blocks_as_the_file_says(promised: Objectives) -> None:
@@ -87,4 +89,4 @@ def test_each_objective_is_a_check_in_the_ui_and_blocks_as_the_file_says(promise
     checks = {
         key.name: graph.get(key).blocking for key in graph.asset_check_keys if key.asset_key in (VERDICT, SLO_STATUS)
     }
-    assert {one.name: one.blocks for one in promised.objectives}.items() <= checks.items()
+    assert {objective.name: objective.blocks for objective in promised.objectives}.items() <= checks.items()

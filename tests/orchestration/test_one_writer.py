@@ -63,7 +63,7 @@ class Step:
             raise_on_error=False,
         )
 
-    def said(self) -> list[str]:
+    def messages(self) -> list[str]:
         return [entry.user_message for run in self.instance.get_runs() for entry in self.instance.all_logs(run.run_id)]
 
     def waits(self) -> bool:
@@ -72,7 +72,7 @@ class Step:
         until = time.monotonic() + 60
         while self.thread.is_alive() and not waiting and time.monotonic() < until:
             self.thread.join(0.1)
-            waiting = any("another run, which is writing" in said for said in self.said())
+            waiting = any("another run, which is writing" in message for message in self.messages())
         return waiting
 
 
@@ -87,5 +87,5 @@ def test_a_step_waits_while_somebody_else_writes(
             running = Step(instance, shop.assets, WRITERS[step])
             waited = running.waits()
         running.thread.join(60)
-        assert waited, running.said()
+        assert waited, running.messages()
         assert not running.thread.is_alive()

@@ -69,7 +69,7 @@ def progress(*, verbose: bool, out: io.StringIO | None = None) -> list[str]:
     return out.getvalue().splitlines()
 
 
-def said(lines: list[str], start: str) -> str:
+def line_starting(lines: list[str], start: str) -> str:
     (line,) = [line for line in lines if line.startswith(start)]
     return " ".join(line.split())
 
@@ -86,16 +86,16 @@ def test_a_layer_is_the_folder_of_its_models() -> None:
 
 def test_each_step_and_layer_is_one_line_and_models_are_not_named() -> None:
     lines = progress(verbose=False)
-    assert said(lines, "✔ landing shop").startswith("✔ landing shop nothing new, ")
-    assert said(lines, "✔ loading shop").startswith("✔ loading shop 1,234 rows, ")
-    assert said(lines, "✔   staging") == "✔ staging 2 models, 0.8 s"
-    assert said(lines, "✔   score") == "✔ score 1 model, 25.0 s"
-    assert said(lines, "✔ modelling").startswith("✔ modelling 3 models, 1 check, ")
-    assert said(lines, "✘ checking shop failed").startswith("✘ checking shop failed 0.")
-    assert said(lines, "  ! warning: check") == "! warning: check unique of build_models"
+    assert line_starting(lines, "✔ landing shop").startswith("✔ landing shop nothing new, ")
+    assert line_starting(lines, "✔ loading shop").startswith("✔ loading shop 1,234 rows, ")
+    assert line_starting(lines, "✔   staging") == "✔ staging 2 models, 0.8 s"
+    assert line_starting(lines, "✔   score") == "✔ score 1 model, 25.0 s"
+    assert line_starting(lines, "✔ modelling").startswith("✔ modelling 3 models, 1 check, ")
+    assert line_starting(lines, "✘ checking shop failed").startswith("✘ checking shop failed 0.")
+    assert line_starting(lines, "  ! warning: check") == "! warning: check unique of build_models"
     # What a person must know is said anyway; data is shown as data.
-    assert said(lines, "    waiting") == "waiting for another run, which is writing the warehouse (0 s so far)"
-    assert said(lines, "  ! warning: a") == r"! warning: a [/b] new\x1b[2J column"
+    assert line_starting(lines, "    waiting") == "waiting for another run, which is writing the warehouse (0 s so far)"
+    assert line_starting(lines, "  ! warning: a") == r"! warning: a [/b] new\x1b[2J column"
     assert not any("built" in line or "landed files" in line for line in lines)
 
 

@@ -52,7 +52,9 @@ def judged(result: dg.AssetCheckResult, builder: str | None = "itself") -> tuple
     with dg.DagsterInstance.ephemeral() as instance:
         ran = definitions.resolve_job_def("nightly").execute_in_process(instance=instance, raise_on_error=False)
         return ran.success, {
-            one.check_name: one for one in ran.get_asset_check_evaluations() if one.asset_key == VERDICT
+            evaluation.check_name: evaluation
+            for evaluation in ran.get_asset_check_evaluations()
+            if evaluation.asset_key == VERDICT
         }
 
 
@@ -65,10 +67,10 @@ def recorded(data: Path) -> dict[str, Any]:
 def test_a_run_that_built_the_warehouse_and_breaks_nothing_may_be_published(loaded: Path) -> None:
     succeeded, checks = judged(PASSED)
     assert succeeded and is_audited(here.paths())
-    assert all(one.passed for one in checks.values())
+    assert all(check.passed for check in checks.values())
     assert checks["rows_arrive_complete"].description == "met: 100 % in this run, 99 % promised"
     assert checks["keys_are_unique"].description == "Not measured in this run."
-    standing = {one["objective"]: one["status"] for one in recorded(loaded)["objectives"]}
+    standing = {entry["objective"]: entry["status"] for entry in recorded(loaded)["objectives"]}
     assert standing["rows_arrive_complete"] == "met"
     assert standing["keys_are_unique"] == "not measured"
 
@@ -82,7 +84,7 @@ def test_a_breach_of_an_objective_that_blocks_is_an_error_and_says_which_check_i
         "breach: 50 % in this run, 99 % promised. raw_complete_journey.purchases: 20 of 40 newly delivered rows fail"
     )
     content = recorded(loaded)
-    assert {one["objective"]: one["status"] for one in content["objectives"]}["rows_arrive_complete"] == "breach"
+    assert {entry["objective"]: entry["status"] for entry in content["objectives"]}["rows_arrive_complete"] == "breach"
     assert content["run"]["outcome"] == "under way", "the next run says how it ended"
 
 

@@ -29,8 +29,8 @@ def test_the_newest_event_is_judged_by_its_age(newest: dt.datetime | None, is_re
 
 
 def test_the_age_is_said_with_its_limits() -> None:
-    said = judge_age(dt.datetime(2026, 11, 18, 20, 0), NOW, LIMIT).description
-    assert said == (
+    description = judge_age(dt.datetime(2026, 11, 18, 20, 0), NOW, LIMIT).description
+    assert description == (
         "The newest purchase was at 2026-11-18 20:00 (UTC), 30 hours ago; "
         "a warning after 30 hours, an error after 48 hours."
     )
@@ -47,13 +47,13 @@ def test_limits_and_query_are_those_of_dbt_and_the_clock_is_utc(data: Path) -> N
         },
         "loaded_at_query": "select max(sold) at time zone 'America/New_York' from {{ this }}",
     }
-    found = limit(node, "purchase")
-    assert (found.warn_after, found.error_after) == (dt.timedelta(days=2), dt.timedelta(minutes=90))
+    purchase_limit = limit(node, "purchase")
+    assert (purchase_limit.warn_after, purchase_limit.error_after) == (dt.timedelta(days=2), dt.timedelta(minutes=90))
     with here.connect() as connection:
         connection.execute("create schema raw_shop; create table raw_shop.purchases (sold timestamp)")
-        assert newest_event(connection, found) is None
+        assert newest_event(connection, purchase_limit) is None
         connection.execute("insert into raw_shop.purchases values ('2026-11-19 20:30:00')")
         # Five hours behind UTC in November, whatever zone this machine is in.
-        assert newest_event(connection, found) == dt.datetime(2026, 11, 20, 1, 30)
+        assert newest_event(connection, purchase_limit) == dt.datetime(2026, 11, 20, 1, 30)
         connection.execute("set timezone = 'Asia/Tokyo'")
-        assert newest_event(connection, found) == dt.datetime(2026, 11, 20, 1, 30)
+        assert newest_event(connection, purchase_limit) == dt.datetime(2026, 11, 20, 1, 30)

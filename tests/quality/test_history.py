@@ -86,7 +86,7 @@ def test_a_file_of_another_version_is_read_as_far_as_it_goes(data: Path, loaded:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "reason"),
     [
         ("", "is empty"),
         ("[]", "is empty"),
@@ -98,7 +98,7 @@ def test_a_file_of_another_version_is_read_as_far_as_it_goes(data: Path, loaded:
     ],
 )
 def test_a_damaged_file_is_left_out_and_named_and_the_others_are_read(
-    data: Path, loaded: Loaded, text: str, said: str
+    data: Path, loaded: Loaded, text: str, reason: str
 ) -> None:
     write(1, "a")
     write(3, "c")
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_left_out_and_named_and_the_others_are_read(
     damaged.write_text(text)
     read = loaded()
     assert list(read.unreadable) == [damaged]
-    assert said in read.unreadable[damaged]
+    assert reason in read.unreadable[damaged]
     assert [run.run_id for run in read.runs] == ["a", "c"]
     assert checks() == [("a", "unique_x", 1, None), ("c", "unique_x", 3, None)]
 

@@ -34,11 +34,11 @@ def test_the_objective_of_a_check_is_found_by_its_own_name_before_that_of_its_ki
     file = written(tmp_path, {}, {"name": "special", "measured_by": ["unique_special", "expression_is_true"]})
     read = objectives.read(file)
     assert read.window_days == 28
-    found = {
-        names: one.name if (one := read.of(*names)) else None
+    by_check = {
+        names: objective.name if (objective := read.of(*names)) else None
         for names in [("unique_x", "unique"), ("unique_special", "unique"), ("other", "")]
     }
-    assert found == {
+    assert by_check == {
         ("unique_x", "unique"): "keys_are_unique",
         ("unique_special", "unique"): "special",
         ("other", ""): None,
@@ -46,7 +46,7 @@ def test_the_objective_of_a_check_is_found_by_its_own_name_before_that_of_its_ki
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ([{"category": "beauty"}], "objective 1, category"),
         ([{}, {"name": "b", "measured_by": ["x"], "target": 101}], "objective 2, target"),
@@ -60,13 +60,13 @@ def test_the_objective_of_a_check_is_found_by_its_own_name_before_that_of_its_ki
     ],
 )
 def test_what_makes_no_sense_is_named_with_its_place(
-    tmp_path: Path, changes: list[dict[str, object]], said: str
+    tmp_path: Path, changes: list[dict[str, object]], message: str
 ) -> None:
     file = written(tmp_path, *changes)
     with pytest.raises(ObjectivesError) as error:
         objectives.read(file)
     assert str(file) in str(error.value)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_file_that_is_no_yaml_or_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,9 +81,9 @@ def test_a_file_that_is_no_yaml_or_not_there_is_named(tmp_path: Path, monkeypatc
 
 def test_delivered_rows_stop_publication_below_these_shares() -> None:
     levels = {
-        one.name: (one.target, one.warn_below, one.breach_below)
-        for one in objectives.read().objectives
-        if one.blocks and one.unit == "rows" and one.target < 100
+        objective.name: (objective.target, objective.warn_below, objective.breach_below)
+        for objective in objectives.read().objectives
+        if objective.blocks and objective.unit == "rows" and objective.target < 100
     }
     assert levels == {
         "rows_arrive_complete": (99, 99, 95),
@@ -94,10 +94,10 @@ def test_delivered_rows_stop_publication_below_these_shares() -> None:
 
 def test_what_must_hold_without_exception_is_a_breach_below_all() -> None:
     promised = objectives.read().objectives
-    assert {one.name for one in promised if one.target == 100} == {
+    assert {objective.name for objective in promised if objective.target == 100} == {
         *("published_values_are_present", "keys_are_unique", "tables_are_as_declared", "values_are_in_range"),
         *("published_facts_agree", "sums_are_reconciled"),
     }
-    for one in promised:
-        if one.target == 100:
-            assert (one.warn_below, one.breach_below, one.blocks) == (100, 100, True), one.name
+    for objective in promised:
+        if objective.target == 100:
+            assert (objective.warn_below, objective.breach_below, objective.blocks) == (100, 100, True), objective.name

@@ -92,4 +92,4 @@ def test_a_check_measures_the_objective_that_names_it_before_that_of_its_kind() 
     special = CHECKS.model_copy(update={"measured_by": ["kind_special"]})
     both = Objectives(window_days=28, run_may_take_minutes=60, objectives=[ROWS, special])
     standings = judge([check("pass", 5, 0, name="kind_special"), check("pass", 5, 0)], both)
-    assert [one.checks_in_run for one in standings] == [1, 1]
+    assert [standing.checks_in_run for standing in standings] == [1, 1]

@@ -24,31 +24,31 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
 
 
 def test_what_fails_leaves_all_targets_as_they_were_and_nothing_else(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    write_text(one, "old")
-    with pytest.raises(RuntimeError), replacing(one, other) as unfinished:
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_text(first, "old")
+    with pytest.raises(RuntimeError), replacing(first, second) as unfinished:
         for path in unfinished:
             path.write_text("new")
         raise RuntimeError
-    assert one.read_text() == "old"
-    assert names(tmp_path) == ["one"]
+    assert first.read_text() == "old"
+    assert names(tmp_path) == ["first"]
 
 
 def test_a_full_disk_is_found_out_before_any_target_is_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    write_text(one, "old")
+    first, second = tmp_path / "first", tmp_path / "second"
+    write_text(first, "old")
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"), replacing(one, other) as unfinished:
+    with pytest.raises(OSError, match="No space left"), replacing(first, second) as unfinished:
         for path in unfinished:
             path.write_text("new")
-    assert one.read_text() == "old"
-    assert names(tmp_path) == ["one"]
+    assert first.read_text() == "old"
+    assert names(tmp_path) == ["first"]
 
 
 def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_block_ends(
