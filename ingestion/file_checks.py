@@ -168,8 +168,8 @@ def _check_parquet(delivery: Delivery) -> CheckedDelivery:
             schema, row_count = file.schema_arrow, file.metadata.num_rows
     except (pa.ArrowException, OSError) as error:
         size = path.stat().st_size
-        what = "is empty (0 bytes)" if size == 0 else f"is not a complete Parquet file ({size:,} bytes)"
-        raise LoadError(f"{path} {what}. Have it sent again; nothing was loaded.") from error
+        problem = "is empty (0 bytes)" if size == 0 else f"is not a complete Parquet file ({size:,} bytes)"
+        raise LoadError(f"{path} {problem}. Have it sent again; nothing was loaded.") from error
     _check_names(path, declared, schema.names)
     new_columns = {}
     for column in schema:
@@ -221,8 +221,8 @@ def _csv_header(path: Path) -> list[str]:
     if any("\0" in name for name in header):
         raise _unknown_encoding(path)
     if not header or line > 1:
-        what = "begins with an empty line" if header else "is empty"
-        raise LoadError(f"{path} {what}: there is no header line. Have it sent again; nothing was loaded.")
+        problem = "begins with an empty line" if header else "is empty"
+        raise LoadError(f"{path} {problem}: there is no header line. Have it sent again; nothing was loaded.")
     return header
 
 
@@ -260,8 +260,8 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
                     yield line, row
                 line = rows.line_num + 1
         except csv.Error as error:
-            what = "text follows a closing quote" if "expected after" in str(error) else "a quote is never closed"
-            raise LoadError(f"{path}, line {line}: {what}. Have it sent again; nothing was loaded.") from error
+            problem = "text follows a closing quote" if "expected after" in str(error) else "a quote is never closed"
+            raise LoadError(f"{path}, line {line}: {problem}. Have it sent again; nothing was loaded.") from error
 
 
 def _unknown_encoding(path: Path) -> LoadError:

@@ -103,7 +103,7 @@ def _failed(check: Any) -> list[str]:
 
 
 def _reason(event: dg.DagsterEvent, failed_checks: list[str]) -> str:
-    """Why a step failed, in a sentence: what its author said, or the checks that stopped it, or the first error."""
+    """Why a step failed, in a sentence: what its author wrote, or the checks that stopped it, or the first error."""
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return str(failure.user_failure_data.description)

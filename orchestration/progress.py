@@ -164,7 +164,7 @@ class Progress(logging.Handler):
 
     def _end(self, succeeded: bool, name: str) -> None:
         counts = {"model": sum(self.built.values()), **self.counts}
-        facts = [_count(count, thing) for thing, count in counts.items() if count]
+        facts = [_count(count, noun) for noun, count in counts.items() if count]
         if succeeded and counts.keys() & {"row", "file"} and not facts:
             facts = ["nothing new"]
         self._line(succeeded, name, facts, time.monotonic() - self.started)
@@ -196,8 +196,8 @@ def step_name(step: str) -> str:
     return step
 
 
-def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from warehouse.paths import Paths
 from warehouse.safe_files import write_text
 
-# What is known of the warehouse as it is now, in the order in which it is found out.
+# What is known of the warehouse as it is now, in the order in which it becomes known.
 BUILT = "built"
 AUDITED = "audited"
 

@@ -56,10 +56,10 @@ class Objectives(BaseModel):
     def _each_name_and_each_check_once(self) -> "Objectives":
         names = Counter(objective.name for objective in self.objectives)
         checks = Counter(check for objective in self.objectives for check in objective.measured_by)
-        for what, counted in (("objective", names), ("check", checks)):
+        for kind, counted in (("objective", names), ("check", checks)):
             twice = sorted(name for name, times in counted.items() if times > 1)
             if twice:
-                raise ValueError(f"the {what} {', '.join(twice)} is named more than once")
+                raise ValueError(f"the {kind} {', '.join(twice)} is named more than once")
         return self
 
     def of(self, *measures: str) -> Objective | None:

@@ -139,7 +139,7 @@ def lenient_objectives() -> Path:
 
 
 def words(text: str) -> str:
-    """What a command said, however its lines were broken."""
+    """What a command printed, however its lines were broken."""
     return " ".join(text.split())
 
 
@@ -272,7 +272,7 @@ class Night(NamedTuple):
 
     Attributes:
         data: its data folder, to copy or to read.
-        run: what the run said.
+        run: the run, with its output.
     """
 
     data: Path

@@ -50,13 +50,13 @@ def connect(
             if "lock" not in str(error).lower():
                 raise
             holder = re.search(r"PID (\d+)", str(error))
-            who = f"process {holder[1]}" if holder else "another process"
+            process = f"process {holder[1]}" if holder else "another process"
             if say:
-                say(f"waiting up to {wait_seconds:.0f} s for {who}, which has {paths.warehouse} open")
+                say(f"waiting up to {wait_seconds:.0f} s for {process}, which has {paths.warehouse} open")
                 say = None
             if time.monotonic() > deadline:
                 raise WarehouseBusyError(
-                    f"{paths.warehouse} is open in {who}, for more than {wait_seconds:.0f} s now. Close it there. "
+                    f"{paths.warehouse} is open in {process}, for more than {wait_seconds:.0f} s now. Close it there. "
                     f"To look at results, open {paths.published} instead: that never blocks a run."
                 ) from error
             time.sleep(0.5)

@@ -41,7 +41,7 @@ class Terminal(Console):
         """Print a text whose further lines begin below its first one.
 
         Args:
-            head: what stands in front of the first line.
+            head: the text before the first line.
             text: the text.
             style: of the head.
         """

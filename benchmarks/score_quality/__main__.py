@@ -27,7 +27,7 @@ METHODS = (
     "lightgbm",
     "stacked",
 )
-# Beside predictions that are given, those that take no time.
+# What is compared with given predictions by default: the methods that take no time.
 QUICK = ("popularity", "knn_50")
 PACKAGES = ("duckdb", "dbt-core", "numpy", "scipy", "implicit", "lightgbm")
 

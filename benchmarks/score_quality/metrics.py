@@ -27,7 +27,7 @@ def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bough
         pairs, customers (with at least one purchase of a candidate), base_rate, auc, and the means over those customers
         of recall_at_5, ndcg_at_5, precision_at_5 and hit_at_5; with a probability also logloss, logloss_of_base_rate,
         ece, predicted_over_observed, bins (see `bins`), worst_bin_predicted_over_observed and calibration_slope. What
-        cannot be told (no purchase, say) is nan.
+        cannot be computed (without any purchase, for example) is nan.
     """
     y = bought[candidates]
     wanted = bought & candidates
@@ -91,7 +91,7 @@ def top(score: Floats, wanted: Bools, k: int = TOP_K) -> dict[str, float]:
 
     Returns:
         recall_at_k, ndcg_at_k, precision_at_k and hit_at_k, means over the customers who bought at least one; nan
-        where nobody did.
+        where no customer did.
     """
     rows = wanted.any(axis=1)
     if not rows.any():
@@ -186,8 +186,8 @@ def calibration_slope(y: Bools, p: Floats) -> float:
         p: likelihoods of the same pairs.
 
     Returns:
-        1 = calibrated, below 1 = too sure, above 1 = not sure enough; nan where it cannot be told: one likelihood for
-        all, or all of one outcome.
+        1 = calibrated, below 1 = too sure, above 1 = not sure enough; nan where it cannot be computed: all pairs have
+        the same likelihood, or the same outcome.
     """
     # What is called impossible would have an infinite pull.
     p = np.clip(p, 1e-9, 1 - 1e-9)

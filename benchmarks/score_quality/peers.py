@@ -322,12 +322,14 @@ def stacked(history: History) -> Prediction:
     if not past:
         raise CannotSayError("no history: features need windows before the window that is learned from")
     strength, note = history.ease_strength
-    ease_scores = {id(of): ease_score(of, strength) for of in (history, *(earlier.history for earlier in past))}
+    ease_scores = {
+        id(known): ease_score(known, strength) for known in (history, *(earlier.history for earlier in past))
+    }
 
-    def features(of: History, row: Any, category: Any) -> Floats:
-        log_odds = np.log(of.rate / (1 - of.rate))[category]
-        ease = ease_scores[id(of)][row, category]
-        categories, baskets, _, adopted, days, _ = np.log1p(of.customer_features)[row].T
+    def features(known: History, row: Any, category: Any) -> Floats:
+        log_odds = np.log(known.rate / (1 - known.rate))[category]
+        ease = ease_scores[id(known)][row, category]
+        categories, baskets, _, adopted, days, _ = np.log1p(known.customer_features)[row].T
         crossed = (ease * ease, ease * log_odds)
         return np.stack((np.ones(len(row)), log_odds, ease, *crossed, categories, baskets, adopted, days), axis=1)
 

@@ -89,7 +89,7 @@ def from_file(shop: Shop, cutoff: dt.date, window: Window, file: PredictionsFile
         file: from `open_file`.
 
     Raises:
-        ShopError: there are none, or a pair is there twice, or a value is no number or no likelihood.
+        ShopError: there are none, or a pair appears twice, or a value is not a number or not a likelihood.
     """
     rows = f"(select * from {_source(file.path)})"
     if "cutoff" in file.columns:

@@ -25,7 +25,7 @@ from warehouse.sql import quote_text
 HORIZON_DAYS = 28
 ACTIVE_DAYS = 90
 
-# The days between cutoffs that nobody named. Far fewer say little about the spread, many more only take time.
+# The days between cutoffs when none are named. Far fewer say little about the spread, many more only take time.
 STEP_DAYS = 28
 MOST_CUTOFFS = 12
 WINDOWS_BEFORE = 4

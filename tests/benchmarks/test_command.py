@@ -70,7 +70,7 @@ def test_given_predictions_are_judged_at_their_own_cutoffs(
     assert (tmp_path / "out" / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_pair_without_a_score_ranks_last_and_is_said(
+def test_a_pair_without_a_score_ranks_last_and_is_reported(
     judge: Callable[..., int], results: Callable[[], Any], tmp_path: Path
 ) -> None:
     file = scores(tmp_path / "mine.csv", [("2024-02-10", 2, "wine", 1.0)])
@@ -189,7 +189,7 @@ def test_adoption_rates_are_counted_on_earlier_windows_and_shrunk_towards_all(sm
 
 
 def test_item_knn_adds_up_cosines_of_what_is_owned(small_shop: Files) -> None:
-    # Owners by day 40: bread 1, 2; milk 1, 3; wine nobody. Cosine of bread and milk: 1 / sqrt(2 x 2).
+    # Owners by day 40: bread 1, 2; milk 1, 3; wine none. Cosine of bread and milk: 1 / sqrt(2 x 2).
     seen = history(small_shop.folder, CUTOFF, active_days=30)
     assert peers.similarity(seen.now, None)[0] == pytest.approx([0, 0.5, 0])
     assert peers.knn(seen, None).score[1] == pytest.approx([0, 0.5, 0])
@@ -201,7 +201,7 @@ def test_popularity_is_the_share_of_active_customers(small_shop: Files) -> None:
     assert peers.popularity(seen).score[0] == pytest.approx([1 / 2, 1 / 2, 0])
 
 
-def test_without_the_group_the_way_out_is_said(
+def test_without_the_dependency_group_the_error_names_the_command(
     judge: Callable[..., int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def missing(*_: object) -> None:

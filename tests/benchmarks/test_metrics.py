@@ -24,7 +24,7 @@ def test_auc_of_one_score_for_all_is_a_half() -> None:
 
 
 @pytest.mark.parametrize("y", ["111", "000"])
-def test_auc_cannot_be_told_from_one_outcome(y: str) -> None:
+def test_auc_is_undefined_when_all_outcomes_are_the_same(y: str) -> None:
     assert math.isnan(metrics.auc(flags(y), np.array([0.1, 0.2, 0.3])))
 
 
@@ -41,7 +41,7 @@ def test_the_best_five_of_a_customer() -> None:
     }
 
 
-def test_recall_is_capped_by_the_places_there_are() -> None:
+def test_recall_is_capped_by_the_number_of_places() -> None:
     assert metrics.top(np.arange(8.0)[None], np.ones((1, 8), dtype=bool))["recall_at_5"] == 1.0
 
 
@@ -64,7 +64,7 @@ def test_fewer_categories_than_places() -> None:
     assert figures["ndcg_at_5"] == pytest.approx(1 / math.log2(3))
 
 
-def test_nobody_bought_anything() -> None:
+def test_without_purchases_the_figures_are_undefined() -> None:
     assert all(map(math.isnan, metrics.top(np.zeros((2, 3)), np.zeros((2, 3), dtype=bool)).values()))
 
 
@@ -88,13 +88,13 @@ def test_bins_hold_equal_shares_of_the_predicted_purchases() -> None:
     assert metrics.worst([low, high]) == 0.5
 
 
-def test_a_pair_that_is_more_than_a_bin_leaves_bins_out() -> None:
+def test_a_pair_larger_than_a_bin_leaves_bins_out() -> None:
     held = metrics.bins(flags("010"), np.array([0.05, 0.9, 0.05]), count=10)
     assert [bin_figures["pairs"] for bin_figures in held] == [2, 1]
     assert [bin_figures["predicted"] for bin_figures in held] == pytest.approx([0.1, 0.9])
 
 
-def test_the_slope_of_what_is_calibrated_is_one_and_of_what_is_twice_too_sure_a_half() -> None:
+def test_the_slope_is_1_when_calibrated_and_a_half_when_twice_too_sure() -> None:
     # 1 of 10 at one likelihood, 9 of 10 at the other.
     y = np.r_[flags("1000000000"), flags("0111111111")]
     calibrated = np.repeat([0.1, 0.9], 10)
@@ -104,7 +104,7 @@ def test_the_slope_of_what_is_calibrated_is_one_and_of_what_is_twice_too_sure_a_
     assert metrics.calibration_slope(y, too_sure) == pytest.approx(0.5)
 
 
-def test_a_slope_that_cannot_be_told() -> None:
+def test_a_slope_that_cannot_be_computed_is_undefined() -> None:
     assert math.isnan(metrics.calibration_slope(flags("10"), np.array([0.3, 0.3])))
     assert math.isnan(metrics.calibration_slope(flags("00"), np.array([0.3, 0.4])))
     assert math.isnan(metrics.calibration_slope(flags("01"), np.array([0.3, 0.4])))  # a line separates them

@@ -62,7 +62,7 @@ def test_the_models_see_nothing_after_the_cutoff(small_shop: Files, tmp_path: Pa
     assert ("shop:99", "Unknown", True) in products
 
 
-def test_petrol_is_no_merchandise() -> None:
+def test_petrol_is_not_merchandise() -> None:
     try:
         sample = shop.sample("department")
     except shop.ShopError as error:
@@ -73,19 +73,17 @@ def test_petrol_is_no_merchandise() -> None:
     assert not {"FUEL", "MISCELLANEOUS"} & {row[0] for row in judged}
 
 
-def test_scores_come_back_as_the_shop_calls_customers_and_categories(small_shop: Files, tmp_path: Path) -> None:
+def test_scores_have_the_shops_own_customer_ids_and_category_names(small_shop: Files, tmp_path: Path) -> None:
     target = tmp_path / "out" / "predictions.parquet"
     asked = ["--shop", str(small_shop.folder), "--level", "category", "--active-days", "30"]
     assert command.main([*asked, "--cutoff", str(CUTOFF), "--predictions", str(target)]) == 0
-    # Nobody had bought wine by then: nothing can be said of it, and the judge ranks it last.
+    # Nobody had bought wine by then: it has no prediction, and the judge ranks it last.
     (row,) = pq.read_table(target).to_pylist()
     assert (row["customer_id"], row["category"]) == (2, "milk")
     assert 0 < row["score"] == row["probability"] < 1
 
 
-def test_models_that_are_not_there_are_said_in_a_line(
-    small_shop: Files, tmp_path: Path, stub_models: StubModels
-) -> None:
+def test_missing_models_are_reported_in_one_line(small_shop: Files, tmp_path: Path, stub_models: StubModels) -> None:
     stub_models("select 1 as one")
     with pytest.raises(ours.ModelsError, match=r"dbt made no cross_sell\.customer_opportunities"):
         ours.score(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "work")
@@ -97,7 +95,7 @@ def test_a_model_that_fails_is_shown(small_shop: Files, tmp_path: Path, stub_mod
         ours.score(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "work")
 
 
-def test_a_larger_shop_is_the_shop_itself_and_copies_that_differ(small_shop: Files) -> None:
+def test_a_larger_shop_has_the_shop_itself_and_copies_that_differ(small_shop: Files) -> None:
     larger = shop.read(small_shop.folder, "category")
     before = larger.connection.execute("select product_id, purchased_at from lines order by all").fetchall()
     score_scale.multiply(larger, 40)

@@ -78,13 +78,13 @@ def test_a_missing_file_is_named(files: Files) -> None:
         shop.read(files.folder, "category")
 
 
-def test_a_file_that_is_no_parquet_is_named(small_shop: Files) -> None:
+def test_a_file_that_is_not_parquet_is_named(small_shop: Files) -> None:
     (small_shop.folder / "products.parquet").write_text("product_id,category\n")
     with pytest.raises(ShopError, match=r"products\.parquet cannot be read as Parquet"):
         shop.read(small_shop.folder, "category")
 
 
-def test_a_missing_column_is_named_with_those_there_are(files: Files) -> None:
+def test_a_missing_column_is_named_with_the_existing_columns(files: Files) -> None:
     files.products([(1, "a")])
     files.purchases([(1, 1, 0)], columns="customer_id, product_id, purchased_at, quantity, amount")
     with pytest.raises(
@@ -104,13 +104,13 @@ def test_a_column_of_another_type_is_named(files: Files, column: str, as_text: s
 
 
 @pytest.mark.parametrize("level", ["shelf", None])
-def test_an_unknown_or_missing_level_lists_those_there_are(small_shop: Files, level: str | None) -> None:
+def test_an_unknown_or_missing_level_lists_the_existing_levels(small_shop: Files, level: str | None) -> None:
     small_shop.products([(10, "bread", "food")], "product_id, category, department")
     with pytest.raises(ShopError, match=r"name one with --level; there are category, department\."):
         shop.read(small_shop.folder, level)
 
 
-def test_a_product_that_is_there_twice_is_named(small_shop: Files) -> None:
+def test_a_product_that_is_listed_twice_is_named(small_shop: Files) -> None:
     small_shop.products([(10, "bread"), (10, "milk")])
     with pytest.raises(ShopError, match="product_id 10 is there 2 times"):
         shop.read(small_shop.folder, "category")

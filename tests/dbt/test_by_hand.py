@@ -53,7 +53,7 @@ def test_where_no_shop_is_loaded_dbt_creates_the_data_folder_and_says_what_to_do
     assert "Traceback" not in built.stdout + built.stderr
 
 
-def test_a_held_warehouse_is_waited_for_once_and_its_holder_named(by_hand: ByHand) -> None:
+def test_dbt_waits_once_for_a_warehouse_in_use_and_names_the_process(by_hand: ByHand) -> None:
     file = by_hand.data / "warehouse.duckdb"
     by_hand.data.mkdir(exist_ok=True)
     holds = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print('open', flush=True); sys.stdin.read()"
@@ -73,7 +73,7 @@ def test_a_held_warehouse_is_waited_for_once_and_its_holder_named(by_hand: ByHan
     assert "Traceback" not in built.stdout + built.stderr
 
 
-def test_a_file_that_is_no_warehouse_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_warehouse_is_named(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     file.write_text("no database " * 1000, encoding="utf-8")
     plugin = Plugin("dbt_plugin", {})

@@ -51,7 +51,7 @@ def planted(name: str) -> list[Purchase]:
 
 
 def odd_shops() -> list[Purchase]:
-    # Nobody ever comes back; everybody comes every week; thirty days of history; twenty-nine customers.
+    # No customer comes back; all come every week; thirty days of history; twenty-nine customers.
     lines = [Purchase("once", f"c{n:03}", "milk", END - DAY * n) for n in range(300)]
     lines += [Purchase("always", f"c{n:02}", "milk", END - DAY * (n % 7 + 7 * w)) for n in range(50) for w in range(40)]
     lines += [Purchase("young", f"c{n:02}", "milk", END - DAY * day) for n in range(50) for day in range(n % 5, 30, 5)]
@@ -76,13 +76,13 @@ def probabilities(shops: Warehouse, shop: str) -> dict[str, float | None]:
     )
 
 
-def test_as_many_are_gone_as_the_likelihoods_say(shops: Warehouse, gone: dict[str, bool]) -> None:
+def test_as_many_customers_are_lost_as_predicted(shops: Warehouse, gone: dict[str, bool]) -> None:
     predicted = probabilities(shops, "lapsing")
     assert predicted.keys() == gone.keys()
     expected, came_true = sum(p or 0 for p in predicted.values()), sum(gone.values())
     assert came_true > 300
     assert 0.9 <= expected / came_true <= 1.1
-    # And so among those who are thought likely to stay, to go, and neither.
+    # The same holds for those who are predicted to stay, to leave, and in between.
     parts: tuple[Callable[[float], bool], ...] = (lambda p: p < 0.2, lambda p: 0.2 <= p < 0.7, lambda p: p >= 0.7)
     for part in parts:
         customers = [key for key, p in predicted.items() if p is not None and part(p)]
@@ -91,7 +91,7 @@ def test_as_many_are_gone_as_the_likelihoods_say(shops: Warehouse, gone: dict[st
         assert 0.75 <= ratio <= 1.3, (len(customers), ratio)
 
 
-def test_a_customer_seen_longer_ago_with_the_same_gap_never_has_the_lower_probability(shops: Warehouse) -> None:
+def test_with_the_same_gap_a_customer_seen_longer_ago_never_has_a_lower_probability(shops: Warehouse) -> None:
     rows = shops.rows(
         """
         select recency_days, min(churn_probability), max(churn_probability)
@@ -110,7 +110,7 @@ def test_a_customer_seen_longer_ago_with_the_same_gap_never_has_the_lower_probab
     assert likelihoods[-1] > likelihoods[0] + 0.5
 
 
-def test_of_all_customers_the_more_overdue_never_has_the_lower_likelihood(shops: Warehouse) -> None:
+def test_a_more_overdue_customer_never_has_a_lower_probability(shops: Warehouse) -> None:
     for shop in ("lapsing", "planted", "always"):
         ordered = [
             p
@@ -121,13 +121,13 @@ def test_of_all_customers_the_more_overdue_never_has_the_lower_likelihood(shops:
         assert ordered == sorted(ordered), shop
 
 
-def test_nobody_is_sure_to_stay_or_to_go(shops: Warehouse) -> None:
+def test_no_probability_is_0_or_1(shops: Warehouse) -> None:
     assert shops.rows("select count(*) from intermediate.int_churn where churn_probability in (0, 1)") == [(0,)]
     assert 0 < max(p or 0 for p in probabilities(shops, "always").values()) < 0.05
 
 
-def test_too_little_history_gives_no_likelihood_rather_than_a_guess(shops: Warehouse) -> None:
-    # In "once" nobody came twice, so there is no gap to compare with.
+def test_too_little_history_gives_no_probability_instead_of_a_guess(shops: Warehouse) -> None:
+    # In "once" no customer came twice, so there is no gap to compare with.
     for shop, customers in (("young", 50), ("small", 29), ("once", 300)):
         predicted = probabilities(shops, shop)
         assert len(predicted) == customers

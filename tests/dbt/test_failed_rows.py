@@ -35,7 +35,7 @@ def test_a_failing_test_names_a_relation_with_the_rows_that_failed(warehouse: Wa
     assert "failed_rows" not in {node["schema"] for node in published_models(manifest)}
 
 
-def test_a_table_that_is_replaced_and_good_again_passes_and_has_no_failed_rows(warehouse: Warehouse) -> None:
+def test_a_corrected_table_passes_and_has_no_failed_rows(warehouse: Warehouse) -> None:
     warehouse.write(LINES).build(select=TEST)
 
     assert warehouse.rows("select view_name from duckdb_views() where schema_name = 'failed_rows'") == []

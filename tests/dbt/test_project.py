@@ -45,7 +45,7 @@ def test_what_is_not_published_is_private_to_its_group_unless_others_read_it(mod
     assert open_to_all == READ_BY_OTHER_GROUPS
 
 
-def test_every_model_that_is_no_view_of_a_source_has_its_key_tested(
+def test_every_model_except_views_of_a_source_has_its_key_tested(
     manifest: Manifest, models: dict[str, dict[str, Any]]
 ) -> None:
     kinds = ("unique", "unique_combination_of_columns")
@@ -78,7 +78,7 @@ def test_every_generic_test_of_the_project_and_each_of_its_arguments_is_document
     assert described == declared, "describe them in dbt_project/tests/generic/_generic_tests.yml"
 
 
-def test_a_deprecated_column_names_the_one_to_use_and_is_removed_in_time(models: dict[str, dict[str, Any]]) -> None:
+def test_a_deprecated_column_names_its_replacement_and_is_removed_in_time(models: dict[str, dict[str, Any]]) -> None:
     version = Version(project_settings()["version"])
     deprecated = {
         f"{node['name']}.{column['name']}": (column["description"], node)

@@ -57,7 +57,7 @@ def odd_shops() -> list[Purchase]:
     lines += shop("six_categories", END, 280, 60, 6, seed=3, visit_every=15, per_visit=0.5)
     lines += [Purchase("one_category", f"c{n % 20}", "only", END - DAY * n) for n in range(200)]
     lines += [Purchase("one_customer", "c", f"k{n % 9}", END - DAY * n) for n in range(0, 260, 4)]
-    # Everybody owns "bread"; customer "all" owns everything; "lapsed" owns one thing and came long ago.
+    # All customers own "bread"; customer "all" owns everything; "lapsed" owns one thing and came long ago.
     some = shop("extremes", END, 280, 50, 12, seed=4, visit_every=12, per_visit=0.7)
     extremes = {(line.customer, line.day) for line in some}
     lines += some + [Purchase("extremes", customer, "bread", day) for customer, day in sorted(extremes)]
@@ -137,7 +137,7 @@ def test_what_happens_after_a_date_changes_nothing_that_is_scored_as_of_it(folde
     assert max(abs(a[2] - b[2]) for a, b in zip(scored_then, scored_today, strict=True)) < 1e-9
 
 
-def test_every_likelihood_is_one_and_ranks_have_no_gaps(shops: Warehouse) -> None:
+def test_every_likelihood_is_between_0_and_1_and_ranks_have_no_gaps(shops: Warehouse) -> None:
     ((bad,),) = shops.rows(
         """select count(*) from intermediate.int_scores
            where likelihood is null or isnan(likelihood) or likelihood < 0 or likelihood > 1"""
@@ -170,11 +170,11 @@ def test_a_shop_with_one_category_has_no_opportunities(shops: Warehouse) -> None
     assert basis(shops, "one_category") == set()
 
 
-def test_one_customer_who_owns_all_has_no_opportunities(shops: Warehouse) -> None:
+def test_a_shop_whose_only_customer_owns_everything_has_no_opportunities(shops: Warehouse) -> None:
     assert basis(shops, "one_customer") == set()
 
 
-def test_nobody_is_offered_what_everybody_owns_nor_is_a_customer_who_owns_all_or_is_gone(shops: Warehouse) -> None:
+def test_owned_categories_are_not_offered_and_lapsed_customers_get_no_offers(shops: Warehouse) -> None:
     offers = shops.rows(
         """select customer_key, category_name from cross_sell.customer_opportunities where source_name = 'extremes'
            and (category_name = 'bread' or customer_key in ('extremes:lapsed'))"""
@@ -195,7 +195,7 @@ def test_a_category_sold_for_less_than_a_horizon_is_too_new_to_judge(shops: Ware
     assert rows == [("new", "category too new", "category too new")]
 
 
-def test_in_pure_noise_the_likelihood_is_near_the_rate_at_which_people_begin(shops: Warehouse) -> None:
+def test_in_pure_noise_the_likelihood_is_near_the_adoption_rate(shops: Warehouse) -> None:
     ratios = shops.rows(
         """select sum(predicted_count) / sum(adopted_count) from cross_sell.score_backtest
            where source_name = 'noise' and method = 'score'"""
@@ -317,7 +317,7 @@ def test_the_last_round_of_a_regression_moves_no_weight(shops: Warehouse, regres
         assert last == pytest.approx(before, abs=settled)
 
 
-def test_a_base_far_below_what_happened_is_brought_to_its_level(folder: Path, shops: Warehouse) -> None:
+def test_a_base_far_below_the_observed_rate_is_raised_to_it(folder: Path, shops: Warehouse) -> None:
     # Thirty of sixty were adopted; predicted was one in a million, log odds -13.815510. The level w that the prior of
     # precision 0.5 allows solves 30 - 60 / (1 + exp(13.815510 - w)) = 0.5 w. No feature tells any two apart.
     far_below = shops.copy(folder / "far_below")

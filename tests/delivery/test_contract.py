@@ -65,7 +65,7 @@ def test_every_published_table_and_column_is_in_it_with_type_and_description(
                 assert column["description"], column
 
 
-def test_a_contract_says_what_it_is_of_where_it_is_and_whom_to_ask(documents: dict[str, Document]) -> None:
+def test_a_contract_names_its_schema_its_database_and_its_team(documents: dict[str, Document]) -> None:
     contract = documents["core.odcs.yaml"]
     assert (contract["apiVersion"], contract["kind"], contract["id"]) == ("v3.2.0", "DataContract", "next_aisle.core")
     assert contract["servers"][0]["type"] == "duckdb"
@@ -146,7 +146,7 @@ def test_a_test_that_only_warns_and_for_some_rows_is_a_warning_for_those_rows(do
     )
 
 
-def test_every_test_of_a_published_table_is_told(manifest: Manifest, documents: dict[str, Document]) -> None:
+def test_every_test_of_a_published_table_is_in_the_contract(manifest: Manifest, documents: dict[str, Document]) -> None:
     # What its column cannot say as a property is a rule under the test's name.
     in_the_schema = {"not_null", "unique", "accepted_values", "accepted_range", "relationships"}
     in_the_schema |= {"unique_combination_of_columns"}
@@ -177,13 +177,13 @@ def test_the_objectives_are_its_service_levels(metadata: Metadata, documents: di
     assert (fresh["value"], fresh["unit"], fresh["element"]) == (48, "h", "fct_purchases.purchased_at")
 
 
-def test_data_is_promised_as_fresh_as_the_newest_purchase_must_be_or_nothing_is_published(metadata: Metadata) -> None:
+def test_the_promised_freshness_is_the_age_of_purchases_that_stops_publication(metadata: Metadata) -> None:
     manifest = copy.deepcopy(metadata.manifest)
     limits = {
         table: manifest["sources"][f"source.next_aisle.complete_journey.{table}"]["freshness"]
         for table in ("purchases", "deliveries")
     }
-    # Each limit is another, so that none can be taken for this one.
+    # All limits differ, so that none can be mistaken for another.
     limits["purchases"]["warn_after"] = {"count": 1, "period": "day"}
     limits["purchases"]["error_after"] = {"count": 3, "period": "day"}
     limits["deliveries"]["warn_after"] = {"count": 5, "period": "hour"}
@@ -193,7 +193,7 @@ def test_data_is_promised_as_fresh_as_the_newest_purchase_must_be_or_nothing_is_
     assert {(level["value"], level["unit"]) for level in fresh} == {(72, "h")}
 
 
-def test_the_readers_of_a_table_are_in_it_those_by_way_of_a_metric_too(
+def test_the_readers_of_a_table_are_in_the_contract_also_those_who_read_it_through_a_metric(
     manifest: Manifest, documents: dict[str, Document]
 ) -> None:
     readers = table(documents, "cross_sell", "score_calibration")["customProperties"][0]["value"]

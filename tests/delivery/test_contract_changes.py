@@ -26,7 +26,7 @@ def metadata() -> Metadata:
 
 @pytest.fixture
 def broken(metadata: Metadata) -> Callable[[Change], list[str]]:
-    """What a change of the manifest breaks, as it is told."""
+    """What a change of the manifest breaks, as the messages that users see."""
 
     def tell(change: Change) -> list[str]:
         manifest = copy.deepcopy(metadata.manifest)
@@ -69,7 +69,7 @@ def rename(manifest: Manifest) -> None:
     ],
     ids=["removed", "renamed", "type", "nullable", "key", "values"],
 )
-def test_a_breaking_change_names_the_column_and_those_who_read_it(
+def test_a_breaking_change_names_the_column_and_its_readers(
     broken: Callable[[Change], list[str]], change: Change, message: str
 ) -> None:
     text = "\n".join(broken(change))
@@ -77,7 +77,7 @@ def test_a_breaking_change_names_the_column_and_those_who_read_it(
     assert "Campaign list of next-category offers (exposure next_category_offers): marketing <marketing@" in text
 
 
-def test_a_table_that_is_gone_names_those_who_read_it_though_dbt_knows_them_no_more(
+def test_a_removed_table_names_its_readers_even_if_dbt_no_longer_has_them(
     broken: Callable[[Change], list[str]],
 ) -> None:
     def remove(manifest: Manifest) -> None:
@@ -89,7 +89,7 @@ def test_a_table_that_is_gone_names_those_who_read_it_though_dbt_knows_them_no_m
     assert "marketing <marketing@example.com>" in text
 
 
-def test_a_whole_schema_that_is_gone_breaks_its_readers(broken: Callable[[Change], list[str]]) -> None:
+def test_removing_a_whole_schema_breaks_its_readers(broken: Callable[[Change], list[str]]) -> None:
     def remove(manifest: Manifest) -> None:
         for key in [key for key, node in manifest["nodes"].items() if node["schema"] == "quality"]:
             del manifest["nodes"][key]
@@ -105,7 +105,7 @@ def test_a_whole_schema_that_is_gone_breaks_its_readers(broken: Callable[[Change
     ],
     ids=["column added", "other words"],
 )
-def test_what_takes_nothing_away_breaks_nobody(broken: Callable[[Change], list[str]], change: Change) -> None:
+def test_a_new_column_or_other_wording_breaks_nothing(broken: Callable[[Change], list[str]], change: Change) -> None:
     assert broken(change) == []
 
 
@@ -121,7 +121,7 @@ def test_what_takes_nothing_away_breaks_nobody(broken: Callable[[Change], list[s
         ("1.9.0", "2.0.0", True),
     ],
 )
-def test_a_version_allows_breaking_changes_by_its_major_and_before_one_by_its_minor(
+def test_breaking_changes_need_a_higher_major_version_or_before_1_0_a_higher_minor_version(
     old: str, new: str, allowed: bool
 ) -> None:
     assert is_bumped(old, new) is allowed

@@ -77,7 +77,7 @@ def shop(figures: Figures) -> Shop:
     return shop
 
 
-def test_what_to_offer_is_in_the_order_of_money_and_without_staples(shop: Shop) -> None:
+def test_offers_are_ordered_by_money_and_leave_out_staples(shop: Shop) -> None:
     assert shop.opportunities is not None
     soup, tea, rice = shop.opportunities.best
     assert (soup.category, soup.customers, soup.expected_value, soup.owned_category) == ("Soup", 2, 6.0, "Bread")
@@ -111,7 +111,7 @@ def test_totals_and_biggest_categories(shop: Shop, figures: Figures) -> None:
     assert [(row.raw, row.kept, row.rejected) for row in figures.rows] == [(3, 2, 1)]
 
 
-def test_an_objective_that_the_newest_run_did_not_measure_stands_as_it_stood_last(figures: Figures) -> None:
+def test_an_objective_that_the_newest_run_did_not_measure_keeps_its_last_status(figures: Figures) -> None:
     assert figures.objectives == [
         ObjectiveStatus(
             "arrives",

@@ -73,7 +73,7 @@ def test_a_copy_that_lacks_rows_is_not_published(filled: Path) -> None:
     assert rows(path) == 2
 
 
-def test_the_copy_is_on_the_disk_before_it_takes_the_old_ones_place_and_its_name_after(
+def test_the_copy_is_on_disk_before_it_replaces_the_old_one_and_its_name_after(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[tuple[str, int]] = []
@@ -99,7 +99,7 @@ def test_the_copy_is_on_the_disk_before_it_takes_the_old_ones_place_and_its_name
     ]
 
 
-def test_nobody_may_write_the_published_copy(filled: Path) -> None:
+def test_the_published_copy_is_read_only(filled: Path) -> None:
     assert stat.filemode(publish(TABLES).path.stat().st_mode) == "-r--r--r--"
 
 
@@ -121,7 +121,7 @@ def test_a_reader_that_holds_the_old_copy_open_neither_blocks_nor_sees_the_chang
     assert rows(path) == 3
 
 
-def test_a_reader_in_this_process_does_not_block_either(filled: Path) -> None:
+def test_a_reader_in_the_same_process_does_not_block_publication(filled: Path) -> None:
     path = publish(TABLES).path
     with duckdb.connect(str(path), read_only=True) as reader:
         grow()
@@ -187,7 +187,7 @@ def test_what_a_killed_publication_left_is_removed_by_the_next(filled: Path) -> 
     assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
 
 
-def test_changes_somebody_made_in_the_old_copy_do_not_reach_the_new_one(filled: Path) -> None:
+def test_changes_made_in_the_old_copy_do_not_reach_the_new_one(filled: Path) -> None:
     path = publish(TABLES).path
     path.with_name(path.name + ".wal").write_bytes(b"changes of the old copy")
     publish(TABLES)
@@ -228,7 +228,7 @@ def test_an_unaudited_warehouse_is_not_published(filled: Path) -> None:
     assert not here.paths().published.exists()
 
 
-def test_the_contract_is_put_in_the_same_folder_and_that_of_a_schema_that_is_gone_is_removed(filled: Path) -> None:
+def test_the_contract_is_in_the_same_folder_and_that_of_a_removed_schema_is_deleted(filled: Path) -> None:
     folder = publish(TABLES, {"core.odcs.yaml": "old", "gone.odcs.yaml": "old"}).path.parent
     publish(TABLES, {"core.odcs.yaml": "new"})
     assert sorted(file.name for file in folder.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]

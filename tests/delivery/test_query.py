@@ -61,7 +61,7 @@ def test_csv_and_json_have_every_row_as_it_is(published: Path, capsys: pytest.Ca
     ]
 
 
-def test_a_table_has_all_columns_and_rows_and_no_character_that_a_terminal_obeys(
+def test_a_table_has_all_columns_and_rows_and_no_control_characters(
     published: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wide = ", ".join(f"repeat('{n % 10}', 60) as column_{n}" for n in range(30))
@@ -100,12 +100,12 @@ def test_what_cannot_be_answered_is_an_error(
     assert printed.err.startswith("error: ") and re.search(reason, printed.err)
 
 
-@pytest.mark.parametrize(("option", "what"), [((), "published"), (("--warehouse",), "loaded")])
+@pytest.mark.parametrize(("option", "missing"), [((), "published"), (("--warehouse",), "loaded")])
 def test_before_the_first_run_it_says_so(
-    option: tuple[str, ...], what: str, data: Path, capsys: pytest.CaptureFixture[str]
+    option: tuple[str, ...], missing: str, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert query(*option, "select 1") == 1
-    assert f"error: nothing is {what} yet at {data}" in capsys.readouterr().err
+    assert f"error: nothing is {missing} yet at {data}" in capsys.readouterr().err
     assert list(data.iterdir()) == []
 
 
@@ -208,7 +208,7 @@ def test_the_shell_is_of_the_same_version_as_the_library() -> None:
     assert version.split()[0] == f"v{duckdb.__version__}"
 
 
-def test_on_a_terminal_what_does_not_fit_is_said(published: Path) -> None:
+def test_output_that_does_not_fit_a_terminal_is_reported(published: Path) -> None:
     wide = ", ".join(f"'x' as a_long_name_of_column_{n}" for n in range(9))
     terminal = Terminal(f"select name, {wide} from core.dim_customers where name is not null")
     printed = terminal.wait_for("Not everything fits here.")

@@ -49,7 +49,7 @@ class Nights(NamedTuple):
 
     Attributes:
         data: its data folder, to copy or to read.
-        runs: what the runs of these nights said.
+        runs: the runs of these nights, with their output.
     """
 
     data: Path
@@ -207,7 +207,7 @@ def test_the_history_stays_when_the_warehouse_is_rebuilt_also_of_an_older_versio
     ) == [("unique_x", "pass", None, None)]
 
 
-def test_an_objective_that_makes_no_sense_stops_the_run_with_its_name(stage: Stage, tmp_path: Path) -> None:
+def test_an_invalid_objective_stops_the_run_and_is_named(stage: Stage, tmp_path: Path) -> None:
     file = tmp_path / "objectives.yml"
     file.write_text("window_days: 28\nrun_may_take_minutes: 60\nobjectives: []\n")
     with nights(stage, moved_to=tmp_path / "data") as shop:

@@ -54,11 +54,11 @@ def shop(tmp_path: Path) -> Project:
 def test_killed_at_any_moment_readers_see_a_whole_copy_and_the_next_run_is_right(shop: Project) -> None:
     landing = shop.data / "landing" / "complete_journey"
     assert shop.python("orchestration", "nightly").returncode == 0
-    whole = [published(shop.data)]
+    copies = [published(shop.data)]
     started = time.monotonic()
     land_one_more(landing, 0)
     assert shop.python("orchestration", "nightly").returncode == 0
-    whole.append(published(shop.data))
+    copies.append(published(shop.data))
     seconds = time.monotonic() - started
 
     kills = 6
@@ -80,10 +80,10 @@ def test_killed_at_any_moment_readers_see_a_whole_copy_and_the_next_run_is_right
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         seen = published(shop.data)
-        if seen not in whole:
+        if seen not in copies:
             # The run got as far as the swap: what it published must be what an undisturbed shop publishes.
             assert undisturbed(shop) == seen
-            whole.append(seen)
+            copies.append(seen)
 
     last = shop.python("orchestration", "nightly")
     assert last.returncode == 0, last.stdout + last.stderr
@@ -126,7 +126,7 @@ def raw_deliveries(data: Path) -> list[int]:
     return [count - 1 for (count,) in rows]
 
 
-def test_a_run_of_the_terminal_and_one_of_dagster_at_once_follow_each_other_and_both_succeed(shop: Project) -> None:
+def test_simultaneous_runs_of_the_terminal_and_dagster_run_in_turn_and_both_succeed(shop: Project) -> None:
     launched = [str(Path(sys.executable).parent / "dg"), "launch", "--job", "nightly"]
     dagster_home = shop.python("orchestration", "home").stdout.strip()
     running = [
@@ -165,7 +165,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_stops_the_run_with_a_clear_word_and_keeps_the_copy(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run_with_a_clear_error_and_keeps_the_copy(small_disk: Path, tmp_path: Path) -> None:
     landing = tiny_shop.land(small_disk / "landing" / "complete_journey")
     shop = make_project(small_disk, tmp_path)
     assert shop.python("orchestration", "nightly").returncode == 0

@@ -105,7 +105,7 @@ def test_totals_are_those_added_up_by_hand(first_night: Night) -> None:
             data, "select category_name, penetration, spending_share from core.dim_categories order by 1"
         )
     ] == [("BREAD", 1, 5), ("COUPONS", 0, 0), ("FUEL", 1, 20), ("MILK", 3, 9), ("Unknown", 1, 4)]
-    # Petrol is no category to adopt; on the second day customer 1 began with the product that nobody knows.
+    # Petrol is not a category to adopt; on the second day customer 1 first bought the product that is not in the file.
     assert published(
         data,
         """
@@ -163,7 +163,7 @@ def test_a_second_run_loads_nothing_and_changes_nothing(shop: Project) -> None:
     assert everything(shop.data) == before
 
 
-def test_the_contract_of_what_is_published_lies_beside_it(first_night: Night) -> None:
+def test_the_contract_is_published_in_the_same_folder_as_the_data(first_night: Night) -> None:
     folder = first_night.data / "published"
     files = sorted(path.name for path in folder.iterdir())
     assert files == sorted(

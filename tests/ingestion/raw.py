@@ -1,4 +1,4 @@
-"""What stands in the raw tables, in a form that tests can compare."""
+"""What the raw tables hold, in a form that tests can compare."""
 
 from typing import Any
 

@@ -30,7 +30,7 @@ def test_the_samples_help_says_what_it_does(capsys: pytest.CaptureFixture[str]) 
     assert "for education only" in output
 
 
-def test_an_unknown_source_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_source_is_refused_and_the_known_sources_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["moon"])
     assert left.value.code == 2
@@ -54,7 +54,7 @@ def test_a_wrong_day_is_refused(data: Path, capsys: pytest.CaptureFixture[str]) 
     assert "--today" in capsys.readouterr().err
 
 
-def test_a_load_prints_one_line_per_table_and_progress_aside(
+def test_a_load_prints_one_line_per_table_and_its_progress_on_stderr(
     landing: Path, data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["complete_journey"]) == 0

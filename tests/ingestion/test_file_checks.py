@@ -106,7 +106,7 @@ class TestWhatIsLanded:
             "Rename or remove it. A corrected day replaces the file of the same name."
         )
 
-    def test_unfinished_uploads_are_not_there_yet(self, landing: Path) -> None:
+    def test_unfinished_uploads_are_ignored(self, landing: Path) -> None:
         before = find_deliveries(landing, SOURCE.tables)
         for name in (f"{DAY}.parquet.tmp", f"{DAY}.parquet.part", f".{DAY}.parquet", f".{DAY}.parquet.partial"):
             (landing / "purchases" / name).write_bytes(b"half")
@@ -120,7 +120,7 @@ class TestWhatIsLanded:
             find_deliveries(landing, SOURCE.tables)
         assert "Rename it, or move it out of the folder" in str(raised.value)
 
-    def test_a_folder_named_like_a_day_file_is_no_day_file(self, landing: Path) -> None:
+    def test_a_folder_named_like_a_day_file_is_ignored(self, landing: Path) -> None:
         before = find_deliveries(landing, SOURCE.tables)
         (landing / "purchases" / "2020-01-01.parquet").mkdir()
         assert find_deliveries(landing, SOURCE.tables) == before
@@ -236,7 +236,7 @@ class TestDayFiles:
         ],
         ids=lambda value: str(value.type) if isinstance(value, pa.Array) else value,
     )
-    def test_a_new_column_is_let_in_with_its_type(self, tmp_path: Path, values: pa.Array, kind: str) -> None:
+    def test_a_new_column_is_accepted_with_its_type(self, tmp_path: Path, values: pa.Array, kind: str) -> None:
         assert checked_day(tmp_path, one_day(loyalty=values)).new_columns == {"loyalty": kind}
 
     def test_a_new_column_without_any_type_waits_for_the_day_that_has_one(self, tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ class TestDayFiles:
     ) -> None:
         assert day_error(tmp_path, one_day(**{column: pa.array(["x"])})).startswith(message)
 
-    def test_a_column_that_is_there_twice_stops_the_load(self, tmp_path: Path) -> None:
+    def test_a_column_that_appears_twice_stops_the_load(self, tmp_path: Path) -> None:
         table = one_day()
         twice = pa.Table.from_arrays([*table.columns, pa.chunked_array([[2.0]])], [*table.column_names, "sales_value"])
         assert day_error(tmp_path, twice).startswith(": column sales_value appears more than once.")
@@ -298,7 +298,7 @@ class TestCsvFiles:
     @pytest.mark.parametrize(
         "value", ["zwei", "2.5", "2.0", "1e3", "1_000", "0x1F", "99999999999999999999", "NaN", "-"]
     )
-    def test_what_is_no_whole_number_is_named_and_never_rounded(self, tmp_path: Path, value: str) -> None:
+    def test_a_value_that_is_not_a_whole_number_is_named_and_never_rounded(self, tmp_path: Path, value: str) -> None:
         line = f"{value},55-64,35-49K,,Unmarried,1,1 Adult,0"
         assert csv_error(tmp_path, with_line_4(line)) == (
             f", line 4, column household_id: '{value}' is not a whole number. Have it sent again; nothing was loaded."
@@ -351,7 +351,7 @@ class TestCsvFiles:
     def test_another_separator_shows_in_the_message(self, tmp_path: Path) -> None:
         assert "(the file has: household_id;age;" in csv_error(tmp_path, tiny_shop.CUSTOMERS.replace(",", ";"))
 
-    def test_a_new_column_is_let_in_as_text(self, tmp_path: Path) -> None:
+    def test_a_new_column_is_accepted_as_text(self, tmp_path: Path) -> None:
         content = "\n".join([LINES[0] + ",loyalty", *(f"{line},{n}" for n, line in enumerate(LINES[1:]))])
         checked = checked_csv(tmp_path, content)
         assert checked.data is not None
@@ -402,7 +402,7 @@ class TestCsvFiles:
         ],
         ids=["latin-1", "latin-1 header", "latin-1 far below", "UTF-16", "UTF-16 without a mark"],
     )
-    def test_another_encoding_is_said_to_be_no_utf_8(self, tmp_path: Path, content: bytes) -> None:
+    def test_a_file_in_another_encoding_is_reported_as_not_utf_8(self, tmp_path: Path, content: bytes) -> None:
         assert csv_error(tmp_path, content) == (
             " is not UTF-8. Save it as UTF-8 (for a Western European file: iconv -f latin1 -t utf-8); "
             "nothing was loaded."
@@ -428,7 +428,7 @@ class TestCsvFiles:
             tmp_path, tiny_shop.CUSTOMERS.replace("\n", "\r\n", 2)
         )
 
-    def test_a_header_alone_is_a_file_of_no_rows(self, tmp_path: Path) -> None:
+    def test_a_file_with_only_a_header_has_no_rows(self, tmp_path: Path) -> None:
         assert checked_csv(tmp_path, LINES[0] + "\n").row_count == 0
 
     def test_line_breaks_and_quotes_in_quotes_are_kept(self, tmp_path: Path) -> None:
@@ -437,7 +437,7 @@ class TestCsvFiles:
         assert checked.data.column("age").to_pylist()[2] == "55\n64"
         assert checked.data.column("income").to_pylist()[2] == 'say "hi", twice'
 
-    def test_an_empty_field_is_null_and_no_word_is(self, tmp_path: Path) -> None:
+    def test_only_an_empty_field_is_null(self, tmp_path: Path) -> None:
         checked = checked_csv(tmp_path, with_line_4('2,"",NULL,N/A,nan,, ,0'))
         assert checked.data is not None
         third = checked.data.to_pylist()[2]

@@ -81,7 +81,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
 
 
 class TestAFirstLoad:
-    def test_every_row_arrives_once_and_stands_in_the_ledger(self, loaded: Path) -> None:
+    def test_every_row_arrives_once_and_every_file_is_in_the_ledger(self, loaded: Path) -> None:
         rows = {name: query(f"select count(*) from {DATASET}.{name}")[0][0] for name in tiny_shop.RAW}
         assert rows == tiny_shop.RAW
         days = sorted(path.name for path in (loaded / "purchases").iterdir())
@@ -136,7 +136,7 @@ class TestAFirstLoad:
         load_shop()
         assert query(f"select min(basket_id), max(basket_id) from {DATASET}.purchases") == [(-(2**63), 2**63 - 1)]
 
-    def test_one_table_can_be_loaded_alone_and_the_others_are_there_empty(self, landing: Path) -> None:
+    def test_one_table_can_be_loaded_alone_and_the_others_exist_empty(self, landing: Path) -> None:
         load("complete_journey", here.paths(), ["customers"], say=lambda _line: None)
         assert ledger() == [("customers", "customers.csv", 5)]
         assert query(f"select count(*) from {DATASET}.purchases") == [(0,)]
@@ -162,7 +162,7 @@ class TestDeliveredAgain:
         assert [table.files_loaded for table in report.tables.values()] == [0, 0, 0]
         assert contents() == before
 
-    def test_a_file_that_was_touched_or_copied_anew_is_no_delivery(self, loaded: Path) -> None:
+    def test_a_file_that_was_only_touched_or_copied_is_not_loaded_again(self, loaded: Path) -> None:
         before = contents()
         for path in [loaded / "customers.csv", *(loaded / "purchases").iterdir()]:
             content = path.read_bytes()
@@ -250,7 +250,7 @@ class TestCustomersAndProducts:
             (None, "25-34"),
         ]
 
-    def test_a_repeated_key_that_comes_once_is_there_once(self, loaded: Path) -> None:
+    def test_a_key_that_is_no_longer_repeated_is_kept_once(self, loaded: Path) -> None:
         rewrite(loaded / "customers.csv", "2,55-64,35-49K,,Unmarried,1,1 Adult No Kids,0\n", "")
         load_shop()
         assert query(f"select age from {DATASET}.customers where household_id = 2") == [("45-54",)]
@@ -271,7 +271,7 @@ class TestCustomersAndProducts:
         assert ledger()[-1] == ("customers", "customers.csv", 0)
         assert load_shop().tables["customers"].files_loaded == 0
 
-    def test_a_new_column_is_let_in_reported_once_and_null_before(self, loaded: Path) -> None:
+    def test_a_new_column_is_accepted_reported_once_and_null_in_earlier_rows(self, loaded: Path) -> None:
         customers = loaded / "customers.csv"
         rewrite(customers, "kids_count\n", "kids_count,Loyalty Card\n")
         customers.write_text(
@@ -294,7 +294,7 @@ class TestCustomersAndProducts:
 
 
 class TestNewColumnsOfDayFiles:
-    def test_a_new_column_is_let_in_reported_once_and_null_before(self, loaded: Path) -> None:
+    def test_a_new_column_is_accepted_reported_once_and_null_in_earlier_rows(self, loaded: Path) -> None:
         land_day(loaded, 1, loyalty=pa.array(["gold"]))
         report = load_shop().tables["purchases"]
         assert str(report).endswith("; new columns: loyalty (text)")
@@ -402,7 +402,7 @@ class TestAllOrNothing:
             "it is rebuilt from the files that are still in the landing folder."
         )
 
-    def test_a_file_that_is_no_warehouse_is_named_with_the_way_out(self, landing: Path, data: Path) -> None:
+    def test_a_file_that_is_not_a_warehouse_is_named_with_the_way_out(self, landing: Path, data: Path) -> None:
         (data / "warehouse.duckdb").write_bytes(b"no database" * 1000)
         message = refused()
         assert str(data / "warehouse.duckdb") in message
@@ -525,8 +525,8 @@ class TestKilled:
         assert contents(without_load=True) == changed_shop.before
 
 
-class TestWhoElseIsThere:
-    def test_two_loads_at_the_same_moment_come_to_one(self, landing: Path, data: Path) -> None:
+class TestOtherProcesses:
+    def test_two_loads_at_the_same_time_load_everything_once(self, landing: Path, data: Path) -> None:
         processes = [start(data), start(data)]
         outputs = [process.communicate(timeout=120) for process in processes]
         assert [process.returncode for process in processes] == [0, 0], outputs
@@ -554,7 +554,7 @@ class TestWhoElseIsThere:
         yield process
         kill(process)
 
-    def test_who_holds_the_file_too_long_is_named(self, holder: "subprocess.Popen[str]", data: Path) -> None:
+    def test_a_process_that_holds_the_file_too_long_is_named(self, holder: "subprocess.Popen[str]", data: Path) -> None:
         started = time.monotonic()
         with pytest.raises(WarehouseBusyError) as raised:
             here.connect(wait_seconds=1)
@@ -565,7 +565,9 @@ class TestWhoElseIsThere:
             "that never blocks a run."
         )
 
-    def test_a_short_hold_is_waited_out(self, holder: "subprocess.Popen[str]", loaded: Path) -> None:
+    def test_a_load_waits_for_a_process_that_holds_the_file_briefly(
+        self, holder: "subprocess.Popen[str]", loaded: Path
+    ) -> None:
         land_day(loaded, 1)
         release = subprocess.Popen([sys.executable, "-c", f"import os, time; time.sleep(1); os.kill({holder.pid}, 9)"])
         assert load_shop().tables["purchases"].rows_loaded == 1
@@ -587,7 +589,7 @@ class TestFullDisk:
         ]
         pq.write_table(pa.table(columns_as_sent, schema=tiny_shop.PURCHASES), path, compression="none")
 
-    def test_a_full_disk_is_said_and_the_next_load_is_right(
+    def test_a_full_disk_is_reported_and_the_next_load_is_right(
         self, loaded_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         small = tmp_path / "small"
@@ -615,7 +617,7 @@ class TestFullDisk:
         finally:
             libc().umount2(str(small).encode(), 2)
 
-    def test_a_file_size_limit_is_said_and_the_next_load_is_right(self, loaded: Path, project: Project) -> None:
+    def test_a_file_size_limit_is_reported_and_the_next_load_is_right(self, loaded: Path, project: Project) -> None:
         before = contents()
         rewrite(loaded / "customers.csv", "1,35-44", "1,45-54")
         self.big_day(loaded)

@@ -83,7 +83,7 @@ class TestDuckDB:
 
 
 class TestDlt:
-    def test_it_does_not_start_to_call_home_before_it_is_told_not_to(self, data: Path) -> None:
+    def test_its_telemetry_is_never_started(self, data: Path) -> None:
         # Its `dlt.config` comes too late for that: the first look at it starts the telemetry.
         code = (
             "import dlt, ingestion.load, ingestion.sources.complete_journey\n"

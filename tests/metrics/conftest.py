@@ -17,8 +17,8 @@ from tests.fixtures import tiny_shop
 CUSTOMERS = 45
 DAYS = 210
 
-# A category that stands in two departments, one with petrol and merchandise, a product without a category, and one that
-# nobody buys.
+# A category that is in two departments, one with petrol and merchandise, a product without a category, and one that is
+# never bought.
 PRODUCTS = """product_id,manufacturer_id,department,brand,product_category,product_type,package_size
 10,1,GROCERY,National,MILK,WHOLE MILK,1 GA
 11,2,PASTRY,Private,BREAD,WHITE BREAD,

@@ -53,7 +53,7 @@ def test_every_dimension_and_saved_query_says_what_it_is(manifest: dict[str, Any
         assert query["description"] and query["label"], query["name"]
 
 
-def test_metrics_are_defined_beside_the_published_models_only(manifest: dict[str, Any]) -> None:
+def test_metrics_are_defined_only_next_to_published_models(manifest: dict[str, Any]) -> None:
     for name, metric in metrics_of(manifest).items():
         path = Path(metric["original_file_path"])
         assert path.parts[:2] == ("models", "marts") and path.suffix == ".yml", (name, path)
@@ -117,7 +117,7 @@ def test_no_program_defines_a_metric_of_its_own(manifest: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize(("metric", "by"), AT_THEIR_GRAIN.values())
 def test_a_column_that_is_a_metric_is_compared_with_it(metric: str, by: str) -> None:
-    table, column = next(where for where, what in AT_THEIR_GRAIN.items() if what == (metric, by))
+    table, column = next(place for place, grain in AT_THEIR_GRAIN.items() if grain == (metric, by))
     assert any(
         question.by == by
         and metric in question.metrics.split(",")
@@ -127,7 +127,7 @@ def test_a_column_that_is_a_metric_is_compared_with_it(metric: str, by: str) -> 
     )
 
 
-def test_metrics_of_several_metrics_stand_outside_of_the_model(manifest: dict[str, Any]) -> None:
+def test_metrics_of_several_metrics_are_defined_outside_the_model(manifest: dict[str, Any]) -> None:
     # dbt 1.12.6 takes them for doubled when it parses only what changed, and stops.
     for path in (PROJECT_DIR / "dbt_project" / "models").rglob("*.yml"):
         text = path.read_text(encoding="utf-8")

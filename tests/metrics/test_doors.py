@@ -60,7 +60,7 @@ def test_a_metric_can_be_tried_on_the_warehouse_before_it_is_published(
     assert asked.stdout.split() == ["total_spending", "----------------", "12.34"]
 
 
-def test_a_published_copy_without_rows_has_no_rows_or_no_number_to_give(
+def test_an_empty_published_copy_gives_no_rows_or_no_number(
     shop: Shop, manifest: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "published").mkdir()

@@ -1,4 +1,4 @@
-"""Nobody has to guess what a table, a column or a macro is, whom to ask, and who reads it."""
+"""Every table, column and macro says what it is, who owns it and who reads it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -53,7 +53,7 @@ def test_every_published_table_says_its_domain_use_case_and_tier_in_dagster_too(
             assert [tag for tag in tags if tag.startswith(f"{kind}.")], (node["name"], kind)
 
 
-def test_every_exposure_says_what_it_is_whom_to_write_to_and_what_it_reads(manifest: Manifest) -> None:
+def test_every_exposure_has_an_owner_an_email_a_maturity_and_its_sources(manifest: Manifest) -> None:
     assert len(manifest["exposures"]) >= 5
     for exposure in manifest["exposures"].values():
         assert exposure["owner"]["name"], exposure["name"]

@@ -99,7 +99,7 @@ def test_sql_is_read_again_only_when_it_or_a_table_before_it_changed(
     assert len(read) == 3
 
 
-def test_sql_that_cannot_be_read_is_said_and_stops_nothing(manifest: dict[str, Any], tmp_path: Path) -> None:
+def test_sql_that_cannot_be_parsed_is_reported_and_stops_nothing(manifest: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "compiled" / "shop" / "models" / "totals.sql").write_text("selekt ((")
     (tmp_path / "column_lineage.json").write_text("half a fi")
     messages: list[str] = []

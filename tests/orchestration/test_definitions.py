@@ -63,7 +63,7 @@ def test_nothing_in_the_graph_is_dangling(definitions: dg.Definitions) -> None:
     upstream, seen = [published], set()
     while upstream:
         key = upstream.pop()
-        assert key in assets.get_all_asset_keys(), f"{key} is depended on and nobody makes it"
+        assert key in assets.get_all_asset_keys(), f"{key} is depended on, but nothing makes it"
         seen.add(key)
         upstream.extend(assets.get(key).parent_keys - seen)
     assert seen == assets.get_all_asset_keys(), "an asset is on no way to the published copy"
@@ -76,7 +76,7 @@ def test_every_step_that_opens_the_warehouse_is_in_its_pool(definitions: dg.Defi
     assert without == {"land_complete_journey"}
 
 
-def test_every_asset_says_what_it_is_and_whom_to_ask(definitions: dg.Definitions) -> None:
+def test_every_asset_has_a_description_and_an_owner(definitions: dg.Definitions) -> None:
     assets = definitions.resolve_asset_graph()
     for node in assets.asset_nodes:
         assert node.description, node.key
@@ -99,7 +99,7 @@ def test_raw_tables_and_marts_have_a_freshness_policy(definitions: dg.Definition
     assert due == {"complete_journey", "core", "cross_sell", "quality", "published"}
 
 
-def test_the_nightly_job_is_scheduled_and_takes_in_everything(definitions: dg.Definitions) -> None:
+def test_the_nightly_job_is_scheduled_and_includes_everything(definitions: dg.Definitions) -> None:
     schedule = definitions.resolve_schedule_def("every_night")
     assert schedule.job_name == "nightly"
     assert schedule.cron_schedule == "0 2 * * *"

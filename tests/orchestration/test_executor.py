@@ -142,7 +142,7 @@ def test_a_run_that_waits_can_be_stopped(data: Path) -> None:
     with only_run(here.paths(), OTHER), open_instance(here.paths()) as instance:
         waiting = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_DIR, stderr=subprocess.DEVNULL)
         run_id = wait_until_it_waits(instance)
-        # What the UI does when somebody terminates a run.
+        # What the UI does when a person terminates a run.
         instance.report_run_canceling(instance.get_run_by_id(run_id))  # type: ignore[arg-type]
         waiting.send_signal(signal.SIGINT)
         waiting.wait(30)

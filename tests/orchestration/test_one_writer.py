@@ -77,10 +77,10 @@ class Step:
 
 
 @pytest.mark.parametrize("step", WRITERS)
-def test_a_step_waits_while_somebody_else_writes(
+def test_a_step_waits_while_another_process_writes(
     step: str, shop: Shop, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # What becomes of the step once it has the warehouse does not matter here: where it starts dbt, it fails.
+    # What the step does once it has the warehouse does not matter here: where it starts dbt, it fails.
     monkeypatch.delattr(DbtCliResource, "cli")
     with dg.DagsterInstance.local_temp(str(tmp_path_factory.mktemp("dagster")), here.NO_COMPUTE_LOGS) as instance:
         with FileLock(shop.paths.writers_lock):

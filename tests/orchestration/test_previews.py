@@ -19,7 +19,7 @@ def connection() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def test_a_preview_has_ten_rows_cuts_long_texts_and_takes_none_for_markup(
+def test_a_preview_has_ten_rows_cuts_long_texts_and_shows_markup_as_text(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     hostile = "<script>alert(1)</script> | **bold** | [x](javascript:y)"
@@ -52,7 +52,7 @@ def test_a_preview_has_ten_rows_cuts_long_texts_and_takes_none_for_markup(
     assert json.loads(json.dumps(shown.records[0].data)) == shown.records[0].data
 
 
-def test_a_preview_hides_personal_data_and_of_an_empty_table_has_the_columns(
+def test_a_preview_hides_personal_data_and_shows_the_columns_of_an_empty_table(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     connection.execute(

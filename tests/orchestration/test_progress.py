@@ -93,7 +93,7 @@ def test_each_step_and_layer_is_one_line_and_models_are_not_named() -> None:
     assert line_starting(lines, "✔ modelling").startswith("✔ modelling 3 models, 1 check, ")
     assert line_starting(lines, "✘ checking shop failed").startswith("✘ checking shop failed 0.")
     assert line_starting(lines, "  ! warning: check") == "! warning: check unique of build_models"
-    # What a person must know is said anyway; data is shown as data.
+    # What a person must know is shown anyway; data is shown as data.
     assert line_starting(lines, "    waiting") == "waiting for another run, which is writing the warehouse (0 s so far)"
     assert line_starting(lines, "  ! warning: a") == r"! warning: a [/b] new\x1b[2J column"
     assert not any("built" in line or "landed files" in line for line in lines)
@@ -105,7 +105,7 @@ def test_when_asked_each_message_of_the_run_is_a_line() -> None:
     assert "    built intermediate.int_scores" in lines
 
 
-def test_on_a_terminal_a_live_line_says_what_is_going_on_and_is_gone_in_the_end(
+def test_on_a_terminal_a_live_line_shows_the_progress_and_disappears_at_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -105,7 +105,7 @@ def test_an_objective_that_was_not_measured_in_the_run_keeps_its_warning_with_it
 
 
 @pytest.mark.parametrize("columns", [80, 100])
-def test_every_line_fits_but_the_path_of_the_published_copy(paths: Paths, columns: int) -> None:
+def test_every_line_fits_except_the_path_of_the_published_copy(paths: Paths, columns: int) -> None:
     lines = summary(FIGURES, paths, columns).splitlines()
     assert [line for line in lines if len(line) > columns and str(paths.published) not in line] == []
     assert f"{'':<14}{paths.published}" in lines

@@ -88,7 +88,7 @@ def test_a_breach_of_an_objective_that_blocks_is_an_error_and_says_which_check_i
     assert content["run"]["outcome"] == "under way", "the next run says how it ended"
 
 
-def test_a_warning_is_no_error_and_is_published(loaded: Path) -> None:
+def test_a_warning_is_not_an_error_and_is_published(loaded: Path) -> None:
     few = BREACH._replace(metadata={**BREACH.metadata, "rows_failed": dg.MetadataValue.int(1)})
     succeeded, checks = judged(few)
     assert succeeded and is_audited(here.paths())
@@ -97,9 +97,7 @@ def test_a_warning_is_no_error_and_is_published(loaded: Path) -> None:
 
 
 @pytest.mark.parametrize("builder", ["another run", None])
-def test_what_another_run_or_nobody_built_is_not_published_on_the_word_of_this_one(
-    loaded: Path, builder: str | None
-) -> None:
+def test_a_run_does_not_approve_a_warehouse_that_it_did_not_build(loaded: Path, builder: str | None) -> None:
     judged(PASSED, builder)
     assert not is_audited(here.paths())
 

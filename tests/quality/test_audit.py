@@ -20,7 +20,7 @@ def write() -> None:
         connection.execute("insert into t values (7)")
 
 
-def test_a_warehouse_counts_as_audited_until_somebody_writes_it(filled: Path) -> None:
+def test_a_warehouse_counts_as_audited_until_it_is_written(filled: Path) -> None:
     assert not is_audited(here.paths())
     mark_audited(here.paths(), "run-1")
     assert is_audited(here.paths())
@@ -31,7 +31,7 @@ def test_a_warehouse_counts_as_audited_until_somebody_writes_it(filled: Path) ->
     assert not is_audited(here.paths())
 
 
-def test_the_record_of_the_run_changes_nothing_of_what_is_known_of_the_shops_tables(filled: Path) -> None:
+def test_recording_the_run_keeps_the_mark_of_the_warehouse(filled: Path) -> None:
     paths = here.paths()
     with keeping_marks(paths):
         write()
@@ -45,7 +45,7 @@ def test_the_record_of_the_run_changes_nothing_of_what_is_known_of_the_shops_tab
         write()
     assert built_by(paths) == "run-1" and is_audited(paths)
     write()
-    assert built_by(paths) is None, "somebody else wrote it"
+    assert built_by(paths) is None, "another process wrote it"
     mark_built(paths, "run-2")
     withdraw_marks(paths)
     assert built_by(paths) is None

@@ -28,7 +28,7 @@ def test_the_newest_event_is_judged_by_its_age(newest: dt.datetime | None, is_re
     assert (age.is_recent, age.is_too_old) == (is_recent, is_too_old)
 
 
-def test_the_age_is_said_with_its_limits() -> None:
+def test_the_description_has_the_age_and_its_limits() -> None:
     description = judge_age(dt.datetime(2026, 11, 18, 20, 0), NOW, LIMIT).description
     assert description == (
         "The newest purchase was at 2026-11-18 20:00 (UTC), 30 hours ago; "

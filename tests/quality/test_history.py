@@ -55,7 +55,7 @@ def test_without_a_file_the_tables_are_there_and_empty(loaded: Loaded) -> None:
     assert checks() == []
 
 
-def test_each_run_is_there_once_and_a_file_written_again_replaces_the_first(loaded: Loaded) -> None:
+def test_each_run_is_read_once_and_a_file_written_again_replaces_the_first(loaded: Loaded) -> None:
     write(1, "a", outcome=UNDER_WAY)
     write(2, "b")
     write(1, "a")
@@ -111,7 +111,7 @@ def test_a_damaged_file_is_left_out_and_named_and_the_others_are_read(
     assert checks() == [("a", "unique_x", 1, None), ("c", "unique_x", 3, None)]
 
 
-def test_the_number_of_a_file_that_cannot_be_read_is_not_given_again(data: Path, loaded: Loaded) -> None:
+def test_the_number_of_an_unreadable_file_is_not_used_again(data: Path, loaded: Loaded) -> None:
     write(1, "a")
     (data / "run_history" / "000007-b.json").write_text("{")
     assert loaded().next_number == 8

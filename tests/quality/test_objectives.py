@@ -59,7 +59,7 @@ def test_the_objective_of_a_check_is_found_by_its_own_name_before_that_of_its_ki
         ([], "objectives: List should have at least 1 item"),
     ],
 )
-def test_what_makes_no_sense_is_named_with_its_place(
+def test_an_invalid_value_is_named_with_its_place(
     tmp_path: Path, changes: list[dict[str, object]], message: str
 ) -> None:
     file = written(tmp_path, *changes)
@@ -69,7 +69,7 @@ def test_what_makes_no_sense_is_named_with_its_place(
     assert message in str(error.value)
 
 
-def test_a_file_that_is_no_yaml_or_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "own.yml"
     monkeypatch.setenv("NEXT_AISLE_OBJECTIVES", str(file))
     with pytest.raises(ObjectivesError, match=r"own\.yml cannot be read"):
@@ -92,7 +92,7 @@ def test_delivered_rows_stop_publication_below_these_shares() -> None:
     }
 
 
-def test_what_must_hold_without_exception_is_a_breach_below_all() -> None:
+def test_an_objective_of_100_percent_is_a_breach_below_100() -> None:
     promised = objectives.read().objectives
     assert {objective.name for objective in promised if objective.target == 100} == {
         *("published_values_are_present", "keys_are_unique", "tables_are_as_declared", "values_are_in_range"),

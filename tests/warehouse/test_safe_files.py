@@ -23,7 +23,7 @@ def test_readers_see_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> 
     assert names(target.parent) == ["file.txt"]
 
 
-def test_what_fails_leaves_all_targets_as_they_were_and_nothing_else(tmp_path: Path) -> None:
+def test_a_failure_leaves_all_targets_unchanged_and_no_other_file(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     write_text(first, "old")
     with pytest.raises(RuntimeError), replacing(first, second) as unfinished:
@@ -34,9 +34,7 @@ def test_what_fails_leaves_all_targets_as_they_were_and_nothing_else(tmp_path: P
     assert names(tmp_path) == ["first"]
 
 
-def test_a_full_disk_is_found_out_before_any_target_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_noticed_before_any_target_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     write_text(first, "old")
 
@@ -71,7 +69,7 @@ def test_content_is_on_the_disk_before_the_name_and_the_name_before_the_block_en
     assert done == ["sync part", "rename", f"sync {tmp_path.name}"]
 
 
-def test_what_a_killed_process_left_of_a_target_is_removed_and_nothing_of_others(tmp_path: Path) -> None:
+def test_only_what_a_killed_process_left_of_the_same_target_is_removed(tmp_path: Path) -> None:
     (tmp_path / ".file.4711.part").write_text("half")
     (tmp_path / ".file.4711.part.wal").write_text("its log")
     (tmp_path / ".other.4711.part").write_text("of another file")
@@ -79,7 +77,7 @@ def test_what_a_killed_process_left_of_a_target_is_removed_and_nothing_of_others
     assert names(tmp_path) == [".other.4711.part", "file"]
 
 
-def test_a_name_with_brackets_is_a_name_and_no_pattern(tmp_path: Path) -> None:
+def test_a_name_with_brackets_is_not_taken_for_a_pattern(tmp_path: Path) -> None:
     (tmp_path / ".a.1.part").write_text("of another file")
     write_text(tmp_path / "[a]", "x")
     assert names(tmp_path) == [".a.1.part", "[a]"]

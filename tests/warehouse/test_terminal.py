@@ -62,7 +62,7 @@ def test_what_is_printed_holds_no_control_character_in_any_encoding(data: str, e
         assert data.split()[0] in text
 
 
-def test_a_text_goes_on_below_its_beginning_and_a_path_is_never_broken(capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrapped_lines_are_indented_and_a_path_is_never_broken(capsys: pytest.CaptureFixture[str]) -> None:
     out = io.StringIO()
     path = "/a/path/that/is/longer/than/the/line.parquet"
     Terminal(out, columns=30).hanging("  head: ", f"one two three four five {path} six")
