@@ -33,7 +33,7 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
         kinds={"duckdb"},
         pool=WAREHOUSE_POOL,
         freshness_policy=EVERY_NIGHT,
-        description="The marts, copied to a file of their own. Everyone reads this; nobody blocks a run by it.",
+        description="The marts in a file of their own. Everyone reads this file, which never blocks a run.",
         output_required=False,
     )
     def next_aisle(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
