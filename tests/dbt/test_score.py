@@ -233,6 +233,7 @@ def test_a_shop_without_purchases_builds_empty_marts(empty: Warehouse) -> None:
     assert all(rows == [] for rows in empty.everything().values())
 
 
+@pytest.mark.slow
 def test_three_thousand_products_and_few_customers_with_other_settings(folder: Path) -> None:
     lines = shop("s", END, 150, 40, 50, seed=1)
     lines += [Purchase("s", f"c{n % 40:04}", f"p{n}", END - DAY * (n % 150)) for n in range(3000)]
