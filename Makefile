@@ -38,7 +38,7 @@ setup: $(filter .tools/bin/uv,$(UV)) ## install what uv.lock says, into .venv
 	@$(UV) sync --quiet --locked --group sample
 
 run: setup ## everything from nothing: land, load, model, check, publish
-	@$(UV) run --no-sync python -m orchestration nightly $(if $(VERBOSE),--verbose)
+	@$(UV) run --no-sync python -m orchestration nightly $(if $(VERBOSE),--verbose) $(if $(FULL_REFRESH),--full-refresh)
 
 test: setup ## the tests
 	@$(UV) run --no-sync pytest

@@ -109,7 +109,7 @@ def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
     Raises:
         ShopError: the sample is not installed.
         FailedError: dbt failed.
-        ModelsError: dbt made no table of opportunities.
+        ModelsError: dbt made no table of scores.
     """
     sample = shop.sample()
     multiply(sample, scale)
@@ -121,7 +121,7 @@ def measure(scale: int, folder: Path, all_pairs: bool) -> Figure:
     command = ours.dbt_command(folder, variables)
     measured = run(command, ours.dbt_environment(folder), folder)
     with duckdb.connect(str(warehouse), read_only=True) as connection:
-        ours.need_opportunities(connection)
+        ours.need_scores(connection)
     results = json.loads((folder / ours.TARGET / "run_results.json").read_text(encoding="utf-8"))["results"]
     model_seconds = sum(result["execution_time"] for result in results)
     return Figure(scale, lines, customers, pairs, measured.seconds, model_seconds, measured.peak_mib)

@@ -18,6 +18,7 @@ from warehouse.connections import WarehouseBusyError
 from warehouse.dbt_project import DbtProjectError, prepare, read_manifest
 from warehouse.safe_files import replacing
 from warehouse.settings import Settings
+from warehouse.terminal import error
 
 
 def contract(*, check: bool = False, since: str | None = None) -> int:
@@ -146,11 +147,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _query(chosen)
     try:
         return contract(check=chosen.check, since=chosen.since)
-    except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as reason:
+        error(reason)
         return 1
-    except yaml.YAMLError as error:
-        print(f"error: a file of {FOLDER} is no YAML: {' '.join(str(error).split())}", file=sys.stderr)
+    except yaml.YAMLError as reason:
+        error(f"a file of {FOLDER} is no YAML: {' '.join(str(reason).split())}")
         return 1
 
 
@@ -162,8 +163,8 @@ def _query(chosen: argparse.Namespace) -> int:
         if chosen.sql is None and sys.stdin.isatty():
             open_shell(paths, warehouse=chosen.warehouse)
         ask(paths, chosen.sql or sys.stdin.read(), style=chosen.format, warehouse=chosen.warehouse)
-    except (QueryError, WarehouseBusyError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (QueryError, WarehouseBusyError) as reason:
+        error(reason)
         return 1
     return 0
 

@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 from quality.data_tests import describe
+from quality.freshness import has_limit
 from quality.objectives import Objectives
-from warehouse.dbt_project import Manifest, project_settings, published_models, source_table
+from warehouse.dbt_project import Manifest, project_settings, published_models
 
 HERE = Path(__file__).resolve().parent
 # The contract as it was last accepted: what a change is compared with.
@@ -475,27 +476,36 @@ class _Rules:
 
 
 def _freshness(metadata: Metadata, models: list[Document]) -> Iterator[Document]:
-    """How old the newest event may be, for the tables that say which column is the event's time."""
-    limits = [source_table(metadata.manifest, source, "purchases") for source in metadata.sources]
+    """How old each shop's newest event may be, for the tables that say which column is the event's time.
+
+    A source without purchases, or without a limit, promises nothing.
+    """
     hours = {"minute": 1 / 60, "hour": 1, "day": 24}
-    oldest = max(
-        limit["freshness"]["error_after"]["count"] * hours[limit["freshness"]["error_after"]["period"]]
-        for limit in limits
-    )
+    several = len(metadata.sources) > 1
+    purchases = {
+        node["source_name"]: node for node in metadata.manifest["sources"].values() if node["name"] == "purchases"
+    }
     for node in models:
-        if event_time := node["config"].get("event_time"):
+        event_time = node["config"].get("event_time")
+        for source in metadata.sources if event_time else []:
+            if source not in purchases or not has_limit(purchases[source]):
+                continue
+            oldest = purchases[source]["freshness"]["error_after"]
             yield {
                 "property": "freshness",
-                "value": round(oldest),
+                "value": round(oldest["count"] * hours[oldest["period"]]),
                 "unit": "h",
                 "element": f"{node['alias']}.{event_time}",
                 "driver": "operational",
-                "description": "The newest purchase is at most so old, or nothing is published.",
+                "description": f"The newest purchase of {source} is at most so old, or the shop is held."
+                if several
+                else "The newest purchase is at most so old, or nothing is published.",
             }
 
 
 def _promises(metadata: Metadata) -> Iterator[Document]:
     days = metadata.objectives.window_days
+    several = ", or the shop whose deliveries break it is held" if len(metadata.sources) > 1 else ""
     for objective in metadata.objectives.objectives:
         yield {
             "id": objective.name,
@@ -505,7 +515,7 @@ def _promises(metadata: Metadata) -> Iterator[Document]:
             "driver": "operational",
             "description": f"{_one_line(objective.description)} Share of {objective.unit} over {days} days; "
             + (
-                "a breach stops publication."
+                f"a breach stops publication{several}."
                 if objective.blocks
                 else "a breach is reported, and published all the same."
             ),

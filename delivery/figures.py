@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import duckdb
@@ -44,7 +44,7 @@ class Opportunity:
         first_purchases: how many of them are expected to buy in it for the first time within the horizon.
         low: lower end of the 90 % interval of first_purchases; None without a back-test.
         high: upper end of it.
-        expected_value: what they are expected to spend in it, in the shop's currency.
+        expected_value: what they are expected to spend in it, in the currency of all spending.
         owned_category: label of the category that is most often the first reason; None where there is none.
     """
 
@@ -72,7 +72,7 @@ class Opportunities:
         categories: how many categories there are.
         customers: how many customers have a recommendation.
         offers: recommendations of all customers together.
-        expected_value: what is expected to be spent on all of them, in the shop's currency.
+        expected_value: what is expected to be spent on all of them, in the currency of all spending.
         recent_spending: what the shop sold in as many days up to the newest purchase.
         staples: labels of the categories that are left out as staples, the one most often recommended first.
     """
@@ -128,8 +128,31 @@ class ObjectiveStatus:
 
 
 @dataclass(frozen=True)
+class ShopStatus:
+    """How one shop stands.
+
+    Attributes:
+        source: its name.
+        held_since: when a run first found what holds it, UTC; None when it is current.
+        reason: why it is held; None when it is current.
+        newest_purchase: by the shop's clock; None without one.
+        customers: how many bought.
+        deliveries: how many deliveries its tables rest on.
+        waiting_deliveries: deliveries that wait until it is no longer held.
+    """
+
+    source: str
+    held_since: dt.datetime | None
+    reason: str | None
+    newest_purchase: dt.datetime | None
+    customers: int
+    deliveries: int
+    waiting_deliveries: int
+
+
+@dataclass(frozen=True)
 class Shop:
-    """One shop in a few figures; amounts in the shop's currency.
+    """One shop in a few figures; amounts in the currency of all spending.
 
     Attributes:
         source: its name.
@@ -138,7 +161,7 @@ class Shop:
         spending: the sum of all purchases.
         baskets: how many there are.
         customers: how many bought.
-        known_customers: how many the customer file knows.
+        known_customers: how many the customer file knows; None where the shop sends none.
         purchase_frequency: mean baskets of a customer in the last 365 days.
         biggest_categories: label and spending of the five biggest.
         opportunities: what to offer next; None where no customer has a recommendation.
@@ -151,11 +174,64 @@ class Shop:
     spending: Decimal
     baskets: int
     customers: int
-    known_customers: int
+    known_customers: int | None
     purchase_frequency: float
     biggest_categories: list[tuple[str, Decimal]]
     opportunities: Opportunities | None
     backtest: Backtest | None
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A category that customers of a shop without purchase lines do not buy, although similar customers do.
+
+    Attributes:
+        category: its label; staples are left out.
+        customers: how many customers do not buy it.
+        penetration: the share of all customers who buy it.
+        lift: how many times as often those buy it who buy what these customers buy; the mean over them.
+        strongest_category: label of the category that most often speaks for it.
+    """
+
+    category: str
+    customers: int
+    penetration: float
+    lift: float
+    strongest_category: str
+
+
+@dataclass(frozen=True)
+class UndatedShop:
+    """A shop that sends totals without dates, in a few figures; amounts in the currency of all spending.
+
+    Attributes:
+        source: its name.
+        spending: the sum of all totals.
+        customers: how many spent anything.
+        known_customers: how many the customer file knows.
+        biggest_categories: label and spending of the five biggest.
+        why_no_score: why there are no likelihoods, in a sentence or two.
+        gaps: the categories with the highest lift, the highest first.
+    """
+
+    source: str
+    spending: Decimal
+    customers: int
+    known_customers: int
+    biggest_categories: list[tuple[str, Decimal]]
+    why_no_score: str
+    gaps: list[Gap]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Values of one column that were left out or replaced by a rule, or that deserve a look."""
+
+    source: str
+    table: str
+    column: str
+    finding: str
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -165,14 +241,22 @@ class Figures:
     Attributes:
         rows: for each source and table.
         rejected: for each source, table and reason, the most frequent first.
-        shops: one for each source.
+        statuses: how each source stands.
+        shops: one for each source with purchase lines.
         objectives: how each quality objective stands.
+        currency: code of the currency of all spending; None where the only shop names none.
+        undated_shops: one for each source with totals without dates.
+        findings: for each source, table, column and rule, the most frequent first.
     """
 
     rows: list[RowCounts]
     rejected: list[Rejected]
+    statuses: list[ShopStatus]
     shops: list[Shop]
     objectives: list[ObjectiveStatus]
+    currency: str | None = None
+    undated_shops: list[UndatedShop] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
 
 
 def read(paths: Paths) -> Figures:
@@ -194,6 +278,24 @@ def read(paths: Paths) -> Figures:
             from quality.rejected_rows group by all order by 4 desc, 1, 2, 3
             """
         ).fetchall()
+        findings = connection.execute(
+            """
+            select source_name, table_name, column_name, finding, count(*)
+            from quality.findings group by all order by 5 desc, 1, 2, 3, 4
+            """
+        ).fetchall()
+        currencies = connection.execute("select max(reporting_currency) from core.daily_exchange_rates").fetchall()
+        statuses = connection.execute(
+            """
+            select source_name, held_since, reason, newest_purchase,
+                (
+                    select count(distinct customer_key) from core.fct_category_spending as spending
+                    where spending.source_name = shops.source_name
+                ),
+                delivery_count, waiting_delivery_count
+            from quality.shop_status as shops order by 1
+            """
+        ).fetchall()
         objectives = connection.execute(
             """
             select
@@ -212,8 +314,12 @@ def read(paths: Paths) -> Figures:
         return Figures(
             [RowCounts(*row) for row in rows],
             [Rejected(*row) for row in rejected],
+            [ShopStatus(*row) for row in statuses],
             list(_shops(connection)),
             [ObjectiveStatus(*row) for row in objectives],
+            currencies[0][0],
+            list(_undated_shops(connection)),
+            [Finding(*row) for row in findings],
         )
 
 
@@ -226,7 +332,12 @@ def _shops(connection: duckdb.DuckDBPyConnection) -> Iterator[Shop]:
     ).fetchall():
         frequency, known = connection.execute(
             """
-            select avg(purchase_frequency) filter (basket_count > 0), count(*) filter (not is_inferred)
+            select
+                avg(purchase_frequency) filter (basket_count > 0),
+                case
+                    when $1 in (select source_name from quality.row_reconciliation where table_name = 'customers')
+                        then count(*) filter (not is_inferred)
+                end
             from core.dim_customers where source_name = $1
             """,
             [source],
@@ -252,6 +363,41 @@ def _shops(connection: duckdb.DuckDBPyConnection) -> Iterator[Shop]:
             _opportunities(connection, source),
             _backtest(connection, source),
         )
+
+
+def _undated_shops(connection: duckdb.DuckDBPyConnection) -> Iterator[UndatedShop]:
+    for source, why, customers, spending, known in connection.execute(
+        """
+        select source_name, description, buyer_count,
+            (
+                select coalesce(sum(amount), 0) from core.fct_category_spending as spending
+                where spending.source_name = shops.source_name
+            ),
+            (
+                select count(*) from core.customer_numbers as numbers
+                where numbers.source_name = shops.source_name and not is_inferred
+            )
+        from cross_sell.score_status as shops
+        where spending_basis = 'totals without dates'
+        order by 1
+        """
+    ).fetchall():
+        biggest = connection.execute(
+            """
+            select category_label, total_spending from core.dim_categories
+            where source_name = $1 and total_spending > 0 order by 2 desc, 1 limit 5
+            """,
+            [source],
+        ).fetchall()
+        gaps = connection.execute(
+            f"""
+            select category_label, count(*), any_value(penetration), avg(lift), mode(strongest_category_label)
+            from cross_sell.category_gaps where source_name = $1 and not is_staple
+            group by category_key, category_label order by 4 desc, 1 limit {SHOWN_OPPORTUNITIES}
+            """,
+            [source],
+        ).fetchall()
+        yield UndatedShop(source, spending, customers, known, biggest, why, [Gap(*gap) for gap in gaps])
 
 
 def _opportunities(connection: duckdb.DuckDBPyConnection, source: str) -> Opportunities | None:

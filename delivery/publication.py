@@ -8,14 +8,26 @@ from typing import Any, NamedTuple
 import duckdb
 
 from delivery.contract import files
-from quality.audit import is_audited
-from warehouse.connections import FILE_FORMAT, connect, count
+from quality import up_to_date
+from quality.audit import is_audited, keeping_marks
+from warehouse.connections import FILE_FORMAT, PUBLISHED_DELIVERIES, connect, count
+from warehouse.digests import digest
 from warehouse.paths import Paths
 from warehouse.safe_files import is_disk_full, replacing
 from warehouse.sql import quote_name, quote_table, quote_text
 
-# What readers have, as the dbt project's source `published` names it; the models tell new rows by it.
-PUBLISHED_DELIVERIES = "raw_published.deliveries"
+# What readers have, among the notes of what is up to date.
+PUBLISHED = "published"
+
+# How the objectives that were measured stand now, where it is not how they stood in the published copy.
+_CHANGED_STANDINGS = """
+select count(*)
+from quality.slo_status as now
+left join published.quality.slo_status as before using (objective)
+where
+    now.status <> 'not measured'
+    and now.status is distinct from coalesce(nullif(before.status, 'not measured'), before.last_status)
+"""
 
 
 @dataclass(frozen=True)
@@ -116,8 +128,61 @@ def publish(
     return Publication(paths.published, row_counts, columns)
 
 
+def is_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any) -> bool:
+    """Tell whether readers have all this already: the same tables, contract and descriptions, and the same standings.
+
+    The record of runs alone is no reason to publish: a run that finds nothing new is in the next copy.
+
+    Args:
+        paths: where data lives.
+        models: nodes of dbt's manifest, those that are published.
+        promises: what else readers are told: the contract, the descriptions, the objectives.
+    """
+    if not paths.published.exists():
+        return False
+    with connect(paths, read_only=True) as connection:
+        what = _what_is_published(connection, paths, models, promises)
+        if what is None or up_to_date.noted(connection).get(PUBLISHED) != what:
+            return False
+        try:
+            connection.execute(f"attach {quote_text(str(paths.published))} as published (read_only)")
+            return bool(connection.execute(_CHANGED_STANDINGS).fetchall()[0][0] == 0)
+        except duckdb.Error:
+            # Damaged, or of another version of the project.
+            return False
+
+
+def note_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any, run_id: str) -> None:
+    """Note what readers have now.
+
+    Args:
+        paths: where data lives.
+        models: nodes of dbt's manifest, those that are published.
+        promises: what else readers are told: the contract, the descriptions, the objectives.
+        run_id: the run that published them.
+    """
+    with keeping_marks(paths), connect(paths) as connection:
+        what = _what_is_published(connection, paths, models, promises)
+        if what is not None:
+            up_to_date.note(connection, {PUBLISHED: what}, run_id, is_judged=True)
+
+
+def _what_is_published(
+    connection: duckdb.DuckDBPyConnection, paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any
+) -> str | None:
+    """A digest of the runs that built the tables and of the file as it is; None where one was built by no known run."""
+    runs = up_to_date.built_by(connection)
+    built = [runs.get(node["unique_id"]) for node in models]
+    if None in built:
+        return None
+    file = paths.published.stat()
+    return digest(built, promises, file.st_size, file.st_mtime_ns)
+
+
 def note_published_deliveries(paths: Paths) -> int:
     """Note in the warehouse which deliveries readers have: those behind the published copy, none without a copy.
+
+    Those that waited when it was published, because their shop was held, are not among them.
 
     Args:
         paths: where data lives.
@@ -129,17 +194,22 @@ def note_published_deliveries(paths: Paths) -> int:
         deliveries = "select null::varchar, null::varchar, null::varchar, null::timestamp where false"
         if paths.published.exists():
             connection.execute(f"attach {quote_text(str(paths.published))} as published (read_only)")
-            known = connection.execute(
-                "select 1 from duckdb_tables() where database_name = 'published' and table_name = 'load_metrics'"
+            columns = connection.execute(
+                "select column_name from duckdb_columns() "
+                "where database_name = 'published' and table_name = 'load_metrics'"
             ).fetchall()
-            if known:
+            if columns:
+                # What a copy of a version before 0.5.0 calls it.
+                delivery = "delivery" if ("delivery",) in columns else "landed_file"
                 deliveries = (
-                    "select source_name, table_name, landed_file, delivered_at from published.quality.load_metrics"
+                    f"select source_name, table_name, {delivery}, delivered_at from published.quality.load_metrics"
                 )
+                if ("is_held",) in columns:
+                    deliveries += " where not is_held"
         connection.execute("create schema if not exists raw_published")
         connection.execute(
             f"create or replace table {PUBLISHED_DELIVERIES} as "
-            f"from ({deliveries}) as deliveries(source_name, table_name, landed_file, delivered_at)"
+            f"from ({deliveries}) as deliveries(source_name, table_name, delivery, delivered_at)"
         )
         return count(connection, PUBLISHED_DELIVERIES)
 

@@ -65,7 +65,7 @@ def ask(paths: Paths, sql: str, *, style: str = "table", warehouse: bool = False
                 if answer is not None:
                     _print(connection, answer, style)
         except duckdb.Error as error:
-            raise QueryError(_printable(str(error)) if sys.stderr.isatty() else str(error)) from error
+            raise QueryError(str(error)) from error
 
 
 def open_shell(paths: Paths, *, warehouse: bool = False) -> None:

@@ -1,5 +1,6 @@
 """Load one source: take the lock, settle what an earlier load left, load what is new, and prove that it arrived."""
 
+import datetime as dt
 import re
 import time
 from collections.abc import Sequence
@@ -13,9 +14,16 @@ from ingestion.source import LoadReport
 from warehouse.connections import connect, count
 from warehouse.locks import Say, only_writer
 from warehouse.paths import Paths
+from warehouse.settings import KEEP_SUPERSEDED_DAYS
 
 
-def load(name: str, paths: Paths, tables: Sequence[str] | None = None, say: Say = print) -> LoadReport:
+def load(
+    name: str,
+    paths: Paths,
+    tables: Sequence[str] | None = None,
+    say: Say = print,
+    keep_superseded_days: int = KEEP_SUPERSEDED_DAYS,
+) -> LoadReport:
     """Load what is new in a source into `raw_<name>`.
 
     Args:
@@ -23,6 +31,7 @@ def load(name: str, paths: Paths, tables: Sequence[str] | None = None, say: Say 
         paths: where data lives.
         tables: load only these; None means all.
         say: called with one line of progress at a time.
+        keep_superseded_days: row versions that no longer count are removed when they were delivered longer ago.
 
     Raises:
         LoadError: what was sent cannot be loaded, or the disk cannot take it; the raw tables stay as they were.
@@ -45,9 +54,33 @@ def load(name: str, paths: Paths, tables: Sequence[str] | None = None, say: Say 
             pipeline = Pipeline(name, source.tables, connection, paths)
             reports = source.load(pipeline, chosen, say)
             pipeline.prove_arrival()
+            pipeline.drop_superseded(_days_ago(keep_superseded_days))
             for report in reports.values():
                 report.rows_total = count(connection, f"raw_{name}.{report.name}")
             deliveries = count(connection, f"raw_{name}.{DELIVERIES}")
     except (duckdb.Error, OSError) as error:
         raise explained(error, paths) from error
     return LoadReport(name, reports, deliveries, time.monotonic() - started)
+
+
+def declare(name: str, paths: Paths, say: Say = print) -> None:
+    """Make the raw tables of a source that are not there yet, empty, so that others can be modelled without it.
+
+    Args:
+        name: the source.
+        paths: where data lives.
+        say: called with one line of progress at a time.
+
+    Raises:
+        LoadError: the disk cannot take them.
+        WarehouseBusyError: another process keeps the warehouse open.
+    """
+    try:
+        with only_writer(paths, say), connect(paths) as connection:
+            Pipeline(name, sources.find(name).tables, connection, paths).declare()
+    except (duckdb.Error, OSError) as error:
+        raise explained(error, paths) from error
+
+
+def _days_ago(days: int) -> dt.datetime:
+    return dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=days)

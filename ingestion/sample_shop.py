@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ingestion.file_checks import is_finished
 from ingestion.raw_tables import LoadError
 from warehouse import terminal
-from warehouse.connections import connect, tables
+from warehouse.connections import connect, count, tables
 from warehouse.locks import Say, only_writer
 from warehouse.paths import Paths
 from warehouse.safe_files import replacing
@@ -94,7 +94,8 @@ def _was_loaded(paths: Paths) -> bool:
     if not paths.warehouse.exists():
         return False
     with connect(paths, read_only=True) as connection:
-        return "purchases" in tables(connection, f"raw_{SOURCE}")
+        # The table of a shop that was never loaded may be there too, empty.
+        return "purchases" in tables(connection, f"raw_{SOURCE}") and count(connection, f"raw_{SOURCE}.purchases") > 0
 
 
 def _package_data(folder: Path) -> Path:

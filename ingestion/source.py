@@ -22,31 +22,42 @@ class TableReport:
 
     Attributes:
         name: the raw table.
-        files_found: landed files of the table.
-        files_loaded: those of them that were new or had changed.
-        files_replaced: those of the loaded ones whose earlier version was loaded before.
-        rows_loaded: rows in the loaded files.
+        deliveries_found: what there was to load: the landed files of the table, or a pull.
+        deliveries_loaded: those of them that were new or had changed.
+        deliveries_replaced: those of the loaded ones whose earlier version was loaded before.
+        rows_loaded: rows in the loaded files, without those set aside.
+        rows_quarantined: rows of the loaded files that were set aside.
         rows_total: rows in the raw table afterwards.
         new_columns: columns that came for the first time, with their type.
+        fields_not_taken: fields that an API sent and that the table has no column for.
+        warnings: what was loaded and deserves a look, a sentence each.
     """
 
     name: str
-    files_found: int
-    files_loaded: int = 0
-    files_replaced: list[str] = field(default_factory=list)
+    deliveries_found: int
+    deliveries_loaded: int = 0
+    deliveries_replaced: list[str] = field(default_factory=list)
     rows_loaded: int = 0
+    rows_quarantined: int = 0
     rows_total: int = 0
     new_columns: dict[str, str] = field(default_factory=dict)
+    fields_not_taken: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """Say it in one line."""
-        line = f"{self.name}: {self.rows_loaded:,} rows from {self.files_loaded:,} of {self.files_found:,} files"
+        line = f"{self.name}: {self.rows_loaded:,} rows from {self.deliveries_loaded:,} of "
+        line += f"{self.deliveries_found:,} deliveries"
         line += f"; {self.rows_total:,} rows in all"
-        if self.files_replaced:
-            shown = ", ".join(self.files_replaced[:3]) + (", ..." if len(self.files_replaced) > 3 else "")
+        if self.rows_quarantined:
+            line += f"; {self.rows_quarantined:,} in quarantine"
+        if self.deliveries_replaced:
+            shown = ", ".join(self.deliveries_replaced[:3]) + (", ..." if len(self.deliveries_replaced) > 3 else "")
             line += f"; delivered again with changes: {shown}"
         if self.new_columns:
             line += "; new columns: " + ", ".join(f"{name} ({kind})" for name, kind in self.new_columns.items())
+        if self.fields_not_taken:
+            line += f"; fields not taken: {', '.join(self.fields_not_taken)}"
         return line
 
 

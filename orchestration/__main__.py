@@ -10,6 +10,7 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,7 +24,7 @@ from warehouse.settings import Settings
 from warehouse.terminal import Terminal, error
 
 
-def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False) -> int:
+def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False, full_refresh: bool = False) -> int:
     """Run the nightly job in this process and print its summary.
 
     Only one run is under way at a time, also of those that the UI started: a second waits for the first.
@@ -32,6 +33,7 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False)
         settings: where data lives, and the manifest that was made ahead, if any.
         console: where progress and summary go; everything else goes to a file in the data folder's logs/.
         verbose: print a line for each model too.
+        full_refresh: build and test every model, also those that are up to date.
 
     Returns:
         The exit code: 0 when published, 1 when not.
@@ -55,14 +57,17 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False)
 
         job, run_id = defs().resolve_job_def("nightly"), str(uuid.uuid4())
         with alive(paths, run_id), shown(console, read_manifest(prepare(settings)), verbose=verbose):
-            result = run_job(instance, job, {"loggers": {"progress": {}}}, run_id=run_id)
+            config: dict[str, Any] = {"loggers": {"progress": {}}}
+            if full_refresh:
+                config["ops"] = {"build_models": {"config": {"full_refresh": True}}}
+            result = run_job(instance, job, config, run_id=run_id)
     print_summary(result, paths, time.monotonic() - started, console, log_file)
     return 0 if result.success else 1
 
 
 @contextlib.contextmanager
 def _quiet_libraries() -> Iterator[None]:
-    """Send what libraries warn of to the log file: nobody at the terminal can act on it."""
+    """Send what libraries warn of to the log file: a user at the terminal can do nothing about them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -81,6 +86,9 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     nightly = commands.add_parser("nightly", help="land, load, model, check and publish everything, in one process")
     nightly.add_argument("-v", "--verbose", action="store_true", help="print a line for each model too")
+    nightly.add_argument(
+        "--full-refresh", action="store_true", help="build and test every model, also those that are up to date"
+    )
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, prepared for `dg dev` and `dg launch`")
     commands.add_parser("schedule", help="say when the nightly job runs by itself")
     manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
@@ -102,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "unless you turn it off under Automation."
             )
             return 0
-        return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose)
+        return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose, full_refresh=chosen.full_refresh)
     except (DbtProjectError, ObjectivesError, TimezoneError, OSError) as reason:
         error(reason)
     except SQLAlchemyError as reason:

@@ -10,14 +10,17 @@ import duckdb
 from ingestion import source
 from ingestion.file_checks import LandedTable
 from ingestion.landed_files import Comparison, compare_columns, compare_files
-from ingestion.raw_tables import DELIVERIES
+from ingestion.raw_tables import DELIVERIES, QUARANTINE
+from ingestion.replay import in_quarantine
+from orchestration.holds import may_hold, of_held
 from orchestration.keys import NEW_DELIVERIES, SLO_STATUS, WAREHOUSE_POOL, raw_key
 from orchestration.project import Project
-from quality import new_rows, usual
-from quality.freshness import judge_age, limit, newest_event
-from quality.words import hours, per_cent
-from warehouse.connections import connect
-from warehouse.dbt_project import source_table
+from quality import holding, new_rows, up_to_date, usual
+from quality.freshness import has_limit, judge_age, limit, newest_event
+from quality.words import hours
+from warehouse.connections import connect, count
+from warehouse.dbt_project import is_staged, source_table
+from warehouse.locks import only_writer
 from warehouse.paths import Paths
 
 NOTHING_LOADED = "{}. Was anything loaded yet? Run the nightly job: it loads and checks."
@@ -32,13 +35,18 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
     """
     tables = source.find(name).tables
     daily = [table for table in tables if isinstance(table, LandedTable) and table.is_daily]
+    quarantined = [table for table in tables if table.has_quarantine]
+    declared = {table: source_table(project.manifest, name, table) for table in [DELIVERIES, *(t.name for t in tables)]}
+    # A source may have no purchases, or no limit: what it sends is history.
     ages = {
-        "newest_purchase_is_recent": ("purchases", "purchase"),
-        "newest_delivery_is_recent": (DELIVERIES, "delivery"),
+        check: (table, event)
+        for check, table, event in (
+            ("newest_purchase_is_recent", "purchases", "purchase"),
+            ("newest_delivery_is_recent", DELIVERIES, "delivery"),
+        )
+        if table in declared and has_limit(declared[table])
     }
-    limits = {
-        check: limit(source_table(project.manifest, name, table), event) for check, (table, event) in ages.items()
-    }
+    limits = {check: limit(declared[table], event) for check, (table, event) in ages.items()}
     specs = [
         dg.AssetCheckSpec(
             name=check,
@@ -67,32 +75,81 @@ def source_checks(project: Project, name: str) -> dg.AssetChecksDefinition:
         )
         for table in daily
     ]
+    specs += [
+        dg.AssetCheckSpec(
+            name=f"{table.name}_quarantine_is_empty",
+            asset=raw_key(name, QUARANTINE),
+            description=f"No row of {table.name} is in quarantine: it was replayed, or its file came again.",
+        )
+        for table in quarantined
+    ]
+
+    def evaluate(
+        context: dg.AssetCheckExecutionContext, connection: duckdb.DuckDBPyConnection
+    ) -> Iterator[dg.AssetCheckResult]:
+        for check, freshness_limit in limits.items():
+            if not _is_selected(context, raw_key(name, ages[check][0]), check):
+                continue
+            now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
+            age = judge_age(newest_event(connection, freshness_limit), now, freshness_limit)
+            yield dg.AssetCheckResult(
+                asset_key=raw_key(name, ages[check][0]),
+                check_name=check,
+                passed=age.is_recent,
+                severity=dg.AssetCheckSeverity.ERROR if age.is_too_old else dg.AssetCheckSeverity.WARN,
+                description=age.description,
+                metadata={f"newest_{freshness_limit.event}": str(age.newest)},
+            )
+        for table in tables:
+            if not _is_selected(context, raw_key(name, table.name), "columns_are_as_declared"):
+                continue
+            yield _compared(name, table.name, "columns_are_as_declared", compare_columns(connection, name, table))
+        for table in daily:
+            if not _is_selected(context, raw_key(name, table.name), "landed_files_are_in_raw"):
+                continue
+            comparison = compare_files(connection, name, table, project.paths)
+            yield _compared(name, table.name, "landed_files_are_in_raw", comparison)
+        for table in quarantined:
+            if not _is_selected(context, raw_key(name, QUARANTINE), f"{table.name}_quarantine_is_empty"):
+                continue
+            files = [found for found in in_quarantine(connection, name, table.name) if found.rows]
+            rows = sum(found.rows for found in files)
+            named = ", ".join(found.delivery for found in files[:3])
+            waiting = f"{rows:,} {'row' if rows == 1 else 'rows'} in quarantine: {named}"
+            waiting += f" and {len(files) - 3:,} more" if len(files) > 3 else ""
+            yield dg.AssetCheckResult(
+                asset_key=raw_key(name, QUARANTINE),
+                check_name=f"{table.name}_quarantine_is_empty",
+                passed=not rows,
+                severity=dg.AssetCheckSeverity.WARN,
+                description=f"{waiting}. Correct and replay them: python -m ingestion replay --help"
+                if rows
+                else f"No row of {table.name} is in quarantine.",
+                metadata={"rows": rows, "files": len(files)},
+            )
 
     @dg.multi_asset_check(name=f"check_{name}", specs=specs, pool=WAREHOUSE_POOL, can_subset=True)
     def check_source(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        with _loaded_warehouse(project.paths) as connection:
-            for check, freshness_limit in limits.items():
-                if not _is_selected(context, raw_key(name, ages[check][0]), check):
-                    continue
-                now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
-                age = judge_age(newest_event(connection, freshness_limit), now, freshness_limit)
-                yield dg.AssetCheckResult(
-                    asset_key=raw_key(name, ages[check][0]),
-                    check_name=check,
-                    passed=age.is_recent,
-                    severity=dg.AssetCheckSeverity.ERROR if age.is_too_old else dg.AssetCheckSeverity.WARN,
-                    description=age.description,
-                    metadata={f"newest_{freshness_limit.event}": str(age.newest)},
-                )
-            for table in tables:
-                if not _is_selected(context, raw_key(name, table.name), "columns_are_as_declared"):
-                    continue
-                yield _compared(name, table.name, "columns_are_as_declared", compare_columns(connection, name, table))
-            for table in daily:
-                if not _is_selected(context, raw_key(name, table.name), "landed_files_are_in_raw"):
-                    continue
-                comparison = compare_files(connection, name, table, project.paths)
-                yield _compared(name, table.name, "landed_files_are_in_raw", comparison)
+        if not may_hold(context, project):
+            with _loaded_warehouse(project.paths) as connection:
+                yield from evaluate(context, connection)
+            return
+        findings: dict[str, str | None] = {}
+        with only_writer(project.paths, context.log.info), _loaded_warehouse(project.paths, write=True) as connection:
+            held = holding.read(connection, [name]).get(name)
+            # That it could not be loaded says it all.
+            never_loaded = held and holding.LOAD in held.causes and not count(connection, f"raw_{name}.{DELIVERIES}")
+            for result in evaluate(context, connection):
+                stops = not result.passed and result.severity == dg.AssetCheckSeverity.ERROR
+                assert result.asset_key
+                table = result.asset_key.path[-1]
+                finding = f"{table}: {result.description}" if stops and not never_loaded else None
+                findings[f"{table}, {result.check_name}"] = finding
+                yield of_held(result) if stops else result
+            if held and len(findings) == len(specs):
+                # A check that there is no longer holds no shop.
+                findings |= dict.fromkeys(held.causes - {holding.LOAD, holding.ROWS} - findings.keys())
+            holding.note(connection, name, findings)
 
     return check_source
 
@@ -111,6 +168,8 @@ def row_checks(project: Project) -> dg.AssetChecksDefinition:
         (name, table.name, measure, f"{name}_{table.name}_{measure}")
         for name in project.sources
         for table in source.find(name).tables
+        # Of other tables no row is modelled by itself.
+        if is_staged(project.manifest, name, table.name)
         for measure in levels
     ]
 
@@ -131,25 +190,29 @@ def row_checks(project: Project) -> dg.AssetChecksDefinition:
     def check_rows(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         with _loaded_warehouse(project.paths) as connection:
             counted = new_rows.read(connection)
+            held = holding.read(connection, project.sources)
+            judged_in = up_to_date.built_by(connection).get(new_rows.MODEL)
         for name, table, measure, check in measured:
             if not _is_selected(context, NEW_DELIVERIES, check):
                 continue
-            rows = counted[name, table]
-            failed, share = rows.rows_failed[measure], rows.attained(measure)
-            yield dg.AssetCheckResult(
+            # What an earlier run counted and judged good enough is new no longer.
+            rows = new_rows.NONE if judged_in not in (None, context.run.run_id) else counted[name, table]
+            result = dg.AssetCheckResult(
                 asset_key=NEW_DELIVERIES,
                 check_name=check,
-                passed=share >= levels[measure].warn_below,
+                passed=rows.attained(measure) >= levels[measure].warn_below,
                 severity=dg.AssetCheckSeverity.WARN,
-                description=f"{failed:,} of {rows.rows_read:,} newly delivered rows fail: {per_cent(share)} pass, "
-                f"a warning below {levels[measure].warn_below:g} %.",
+                description=f"{rows.describe(measure)}, a warning below {levels[measure].warn_below:g} %."
+                f"{_usual(rows.rows_usual[measure])}",
                 metadata={
                     "measures": measure,
                     "table": f"raw_{name}.{table}",
                     "rows_read": rows.rows_read,
-                    "rows_failed": failed,
+                    "rows_failed": rows.rows_failed[measure],
                 },
             )
+            is_held = name in held and holding.ROWS in held[name].causes
+            yield of_held(result) if is_held and not result.passed else result
 
     return check_rows
 
@@ -204,10 +267,14 @@ def _compared(name: str, table: str, check: str, comparison: Comparison) -> dg.A
     )
 
 
+def _usual(rows: int) -> str:
+    return f" {rows:,} more are usual in this shop (seed usual_rejections)." if rows else ""
+
+
 @contextlib.contextmanager
-def _loaded_warehouse(paths: Paths) -> Iterator[duckdb.DuckDBPyConnection]:
+def _loaded_warehouse(paths: Paths, *, write: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        with connect(paths, read_only=True) as connection:
+        with connect(paths, read_only=not write) as connection:
             yield connection
     except (duckdb.CatalogException, duckdb.IOException) as error:
         raise dg.Failure(NOTHING_LOADED.format(str(error).splitlines()[0]), allow_retries=False) from None

@@ -4,7 +4,6 @@ dagster-dbt finds this out with a second dbt in the process, which this project 
 and the warehouse's own list of columns say the same.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import version
@@ -17,6 +16,8 @@ from sqlglot.errors import SqlglotError
 from sqlglot.lineage import lineage
 from sqlglot.optimizer.qualify import qualify
 from sqlglot.optimizer.scope import build_scope
+
+from warehouse.digests import digest
 
 DIALECT = "duckdb"
 
@@ -164,7 +165,7 @@ def _parents(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> Iterator[T
 
 def _checksum(sql: str, before: Columns, names: list[str]) -> str:
     tables = sorted((*table, *columns.items()) for table, columns in before.items())
-    return hashlib.sha256(json.dumps([version("sqlglot"), sql, tables, names]).encode()).hexdigest()
+    return digest(version("sqlglot"), sql, tables, names)
 
 
 def _read(kept: Path) -> dict[str, Any]:

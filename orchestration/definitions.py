@@ -4,7 +4,7 @@ import dagster as dg
 
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.models import model_assets, quality_assets
-from orchestration.assets.published import published_asset, published_deliveries_asset
+from orchestration.assets.published import held_sources_asset, published_asset, published_deliveries_asset
 from orchestration.assets.raw import raw_assets
 from orchestration.assets.verdict import verdict_assets
 from orchestration.checks import comparison_checks, row_checks, source_checks
@@ -25,6 +25,7 @@ def defs() -> dg.Definitions:
             *(spec for specs in landing for spec in (specs if isinstance(specs, list) else [specs])),
             *(raw_assets(project, source) for source in project.sources),
             published_deliveries_asset(project),
+            held_sources_asset(project),
             model_assets(project),
             verdict_assets(project),
             quality_assets(project),
@@ -35,7 +36,7 @@ def defs() -> dg.Definitions:
             row_checks(project),
             comparison_checks(project),
         ],
-        # Neither can be configured: the launchpad would offer paths, which nobody sets for a run.
+        # Neither can be configured: the launchpad would offer paths, which are not set for a run.
         resources={
             "dbt": dg.ResourceDefinition.hardcoded_resource(dbt_cli(), "dbt, as a program of its own."),
             # No step hands data to another: all of it is in the warehouse.

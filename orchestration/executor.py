@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType
 
+from orchestration.failures import first_error
 from orchestration.instance import close_killed_run
 from orchestration.progress import step_name
 from warehouse.locks import only_run
@@ -109,9 +110,7 @@ def _reason(event: dg.DagsterEvent, failed_checks: list[str]) -> str:
         return str(failure.user_failure_data.description)
     if failed_checks:
         return "; ".join(failed_checks)
-    error = failure.error
-    while error and error.cause:
-        error = error.cause
+    error = first_error(failure)
     return (error.message.strip() if error else "") or "no message"
 
 

@@ -16,6 +16,7 @@ SLO_STATUS = dg.AssetKey(["quality", "slo_status"])
 VERDICT = dg.AssetKey(["quality", "verdict"])
 PUBLISHED = dg.AssetKey(["published", "next_aisle"])
 PUBLISHED_DELIVERIES = dg.AssetKey(["published", "deliveries"])
+HELD_SOURCES = dg.AssetKey(["published", "held_sources"])
 
 
 def landing_key(source: str, table: str) -> dg.AssetKey:

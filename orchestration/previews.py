@@ -1,7 +1,8 @@
-"""The first rows of a table, as Dagster shows them."""
+"""What Dagster shows of a table: its first rows, and what stays true of one that did not change."""
 
 import math
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import dagster as dg
 import duckdb
@@ -14,6 +15,23 @@ ROWS = 10
 CHARACTERS = 60
 # Shown in place of a person's data.
 HIDDEN = "(personal)"
+
+# In the metadata of what is up to date: the run left it as it was.
+UNCHANGED = "unchanged"
+# What is said of one build, and not of the rows.
+OF_ONE_BUILD = {"unique_id", "invocation_id", "Execution Duration"}
+
+
+def last_metadata(context: dg.AssetExecutionContext, key: dg.AssetKey) -> dict[str, Any]:
+    """Read what is known of an asset since it was made last; nothing where Dagster has no record of that.
+
+    Args:
+        context: of the step.
+        key: the asset.
+    """
+    event = context.instance.get_latest_materialization_event(key)
+    known = event.asset_materialization.metadata if event and event.asset_materialization else {}
+    return {name: value for name, value in known.items() if name not in OF_ONE_BUILD}
 
 
 def personal_columns(manifest: Manifest) -> set[str]:

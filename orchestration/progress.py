@@ -13,6 +13,8 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as LiveLine
 from rich.text import Text
 
+from orchestration.holds import HELD
+from orchestration.previews import UNCHANGED
 from warehouse.dbt_project import Manifest
 from warehouse.terminal import Terminal, printable
 
@@ -20,7 +22,7 @@ from warehouse.terminal import Terminal, printable
 FROM_DAGSTER_DBT = ("A dbt subsetted execution", "Running dbt command", "Finished dbt command", "Copying `")
 
 # What a person wants to know also without `verbose`: why nothing goes on.
-OF_THE_RUN = ("waiting", "closed run")
+OF_THE_RUN = ("waiting", "closed run", "building without")
 
 STEP_NAMES = {
     "build_models": "modelling",
@@ -29,6 +31,7 @@ STEP_NAMES = {
     "build_quality": "quality tables",
     "compare_with_usual": "comparing",
     "published__deliveries": "looking up what is published",
+    "published__held_sources": "looking up which shops are held",
     "published__next_aisle": "publishing",
 }
 
@@ -68,7 +71,6 @@ class Progress(logging.Handler):
         super().__init__()
         self.console = console
         self.layers = layers
-        self.models_in = Counter(layers.values())
         self.verbose = verbose
         self.live = LiveLine(
             SpinnerColumn("line" if console.options.ascii_only else "dots"),
@@ -102,6 +104,13 @@ class Progress(logging.Handler):
     def _say(self, record: logging.LogRecord, message: str) -> None:
         if model := getattr(record, "model", None):
             self._built(model, getattr(record, "seconds", 0.0))
+        if (unchanged := getattr(record, "unchanged", None)) is not None:
+            self.models_in = Counter(layer for model, layer in self.layers.items() if model not in unchanged)
+            self.unchanged = len(unchanged)
+        if getattr(record, "again", False):
+            # All models are built once more: those of the first time do not count.
+            self.built.clear()
+            self.seconds.clear()
         if record.levelno == logging.WARNING:
             self._print(f"  ! warning: {printable(message)}", "yellow")
         elif message.startswith(OF_THE_RUN) or (self.verbose and not message.startswith(FROM_DAGSTER_DBT)):
@@ -121,7 +130,11 @@ class Progress(logging.Handler):
         elif event.event_type == DagsterEventType.ENGINE_EVENT and "blocked by" in (event.message or ""):
             self._print("    waiting: another run holds the warehouse")
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION:
-            self._note(event.step_materialization_data.materialization.metadata)
+            metadata = event.step_materialization_data.materialization.metadata
+            if UNCHANGED not in metadata:
+                self._note(metadata)
+            else:
+                self.nothing_new = True
         elif event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
             self._checked(event.asset_check_evaluation_data)
 
@@ -131,6 +144,10 @@ class Progress(logging.Handler):
         self.built: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.held = False
+        self.models_in = Counter(self.layers.values())
+        self.unchanged = 0
+        self.nothing_new = False
 
     def _built(self, model: str, seconds: float) -> None:
         layer = self.layers.get(model, "models")
@@ -161,13 +178,19 @@ class Progress(logging.Handler):
                 self.counts[name] += value if isinstance(value, int) else len(value)
         if "files_landed_now" in metadata:
             self.counts["file"] = metadata["files_landed_now"].value
+        self.held = self.held or (HELD in metadata and str(self.step).startswith("load_"))
 
     def _end(self, succeeded: bool, name: str) -> None:
-        counts = {"model": sum(self.built.values()), **self.counts}
+        counts = {"model": sum(self.built.values()), **self.counts, "model up to date": self.unchanged}
+        if counts.keys() & {"row", "file"}:
+            # That all of it is loaded is a check too.
+            counts.pop("check", None)
         facts = [_count(count, noun) for noun, count in counts.items() if count]
-        if succeeded and counts.keys() & {"row", "file"} and not facts:
+        if succeeded and (self.nothing_new or counts.keys() & {"row", "file"}) and not facts:
             facts = ["nothing new"]
-        self._line(succeeded, name, facts, time.monotonic() - self.started)
+        if self.held:
+            facts = ["failed, so the shop is held"]
+        self._line(succeeded and not self.held, name, facts, time.monotonic() - self.started)
         if self.task is not None:
             self.live.remove_task(self.task)
             self.task = None
@@ -197,7 +220,8 @@ def step_name(step: str) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    noun, *rest = noun.split(" ", 1)
+    return " ".join([f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s", *rest])
 
 
 @contextlib.contextmanager

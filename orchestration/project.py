@@ -26,6 +26,7 @@ class Project:
         objectives: what is promised of the data.
         own_objectives: whether they are others than those of the project.
         timezone: the zone of the clock that the nightly schedule goes by.
+        keep_superseded_days: how many days the raw tables keep row versions that no longer count.
     """
 
     paths: Paths
@@ -35,6 +36,7 @@ class Project:
     objectives: Objectives
     own_objectives: bool
     timezone: str
+    keep_superseded_days: int
 
     def owners(self, group: str) -> list[str]:
         """Say whom to ask about an asset, as Dagster writes it: the owner of the dbt group of the same name.
@@ -43,6 +45,14 @@ class Project:
             group: the asset's group.
         """
         return [f"team:{dbt_project.owner(self.manifest, group)['name']}"]
+
+    def current_manifest(self) -> Manifest:
+        """dbt's manifest of the project as it is now: a server may have read it before somebody edited a model.
+
+        Raises:
+            DbtProjectError: the dbt project does not parse.
+        """
+        return dbt_project.read_manifest(dbt_project.prepare(Settings()))
 
     def column_schema(self, source: str, table: str) -> dg.TableSchema:
         """The columns that the dbt project describes for a source's table.
@@ -79,4 +89,5 @@ def read_project() -> Project:
         objectives=objectives.read(settings.objectives),
         own_objectives=settings.objectives is not None,
         timezone=find_timezone(settings.timezone),
+        keep_superseded_days=settings.keep_superseded_days,
     )

@@ -6,7 +6,9 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType
 
+from orchestration.holds import HELD
 from orchestration.keys import SLO_STATUS, VERDICT
+from orchestration.previews import UNCHANGED
 from quality.objectives import Objectives
 from quality.results import UNDER_WAY, Check, Run, Step
 from warehouse.dbt_project import Manifest
@@ -64,7 +66,7 @@ class DagsterRunLog:
             ended=record.end_time if outcome != UNDER_WAY else None,
             checks=list(self._checks(events, row_counts)),
             steps=list(_steps(events, row_counts)),
-            built=[(self._table(key), at) for key, at in _materialized(events)],
+            built=[(self._table(key), at) for key, at in _built(events)],
         )
 
     def ended(self, limit: int) -> list[str]:
@@ -100,6 +102,7 @@ class DagsterRunLog:
                 rows_failed=int(not check.passed) if failed is None else failed,
                 description=check.description,
                 measures=(str(facts.get("measures", check.check_name)), *self._kind(check.check_name, node)),
+                is_held=HELD in facts,
             )
 
     def _kind(self, check_name: str, node: Mapping[str, Any]) -> list[str]:
@@ -113,9 +116,14 @@ class DagsterRunLog:
         return ".".join([self.schemas.get(schema, schema), *rest])
 
 
-def _materialized(events: Iterable[Event]) -> Iterator[tuple[dg.AssetKey, float]]:
+def _built(events: Iterable[Event]) -> Iterator[tuple[dg.AssetKey, float]]:
+    """The tables that were made; of a model that is up to date, Dagster has an event without a duration."""
     for at, event in events:
-        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
+        if (
+            event.event_type == DagsterEventType.ASSET_MATERIALIZATION
+            and event.asset_key is not None
+            and _number(event, "Execution Duration") is not None
+        ):
             yield event.asset_key, at
 
 
@@ -131,15 +139,20 @@ def _steps(events: Iterable[Event], row_counts: Mapping[dg.AssetKey, int]) -> It
     """The run's steps, and the models that its steps built."""
     began: dict[str, float] = {}
     loaded: dict[str, int] = {}
+    made: dict[str, set[bool]] = {}
     for at, event in events:
         step = event.step_key or ""
         if event.event_type == DagsterEventType.STEP_START:
             began[step] = at
         elif event.event_type in (DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE):
             succeeded = event.event_type == DagsterEventType.STEP_SUCCESS
+            if made.get(step) == {False}:
+                # It made nothing: how long that takes says nothing of other nights.
+                continue
             yield Step(step, round(at - began.get(step, at), 3), loaded.get(step), succeeded)
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
             rows, seconds = _number(event, "rows_loaded"), _number(event, "Execution Duration")
+            made.setdefault(step, set()).add(UNCHANGED not in event.step_materialization_data.materialization.metadata)
             if rows is not None:
                 loaded[step] = loaded.get(step, 0) + int(rows)
             if seconds is not None:

@@ -2,9 +2,9 @@
 
 import contextlib
 import datetime as dt
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,21 @@ from rich import box
 from rich.table import Table
 
 from delivery import figures
-from delivery.figures import Backtest, Figures, ObjectiveStatus, Opportunities, Rejected, RowCounts, Shop
-from orchestration.keys import SLO_STATUS, VERDICT
+from delivery.figures import (
+    Backtest,
+    Figures,
+    Finding,
+    ObjectiveStatus,
+    Opportunities,
+    Rejected,
+    RowCounts,
+    Shop,
+    ShopStatus,
+    UndatedShop,
+)
+from orchestration.failures import dbt_failures, first_error
+from orchestration.keys import PUBLISHED, SLO_STATUS, VERDICT
+from orchestration.previews import UNCHANGED
 from orchestration.progress import step_name
 from quality.verdict import BREACH, MET, NOT_MEASURED, WARNING
 from warehouse.paths import Paths
@@ -31,8 +44,8 @@ UNTRIED = (
     "These numbers assume that no offer is made. To see what an offer adds, make it to some of the customers first."
 )
 
-# How many causes of a failure the terminal shows; the log file has all of them.
-SHOWN_CAUSES = 3
+# How many causes of a failure the terminal shows; it says how many more are in the log file.
+SHOWN_CAUSES = 20
 
 
 def print_summary(
@@ -71,11 +84,21 @@ def print_success(
         console: where to print.
     """
     materialized = list(_materialized(events))
-    _print_rows(published.rows, _loaded(materialized), console)
+    loaded = _loaded(materialized)
+    if len(published.statuses) > 1:
+        _print_statuses(published.statuses, loaded, console)
+    _print_rows(published.rows, loaded, console)
     _print_changes(materialized, console)
     _print_rejected(published.rejected, console)
+    _print_findings(published.findings, console)
+    held = {shop.source: shop.held_since for shop in published.statuses if shop.held_since}
+    history = {asset.partition("/")[0] for asset, metadata in materialized if "age" in metadata}
     for shop in published.shops:
-        _print_shop(shop, console)
+        _print_shop(
+            shop, published.currency, console, held_since=held.get(shop.source), is_history=shop.source in history
+        )
+    for undated_shop in published.undated_shops:
+        _print_undated_shop(undated_shop, published.currency, console, held_since=held.get(undated_shop.source))
     console.print()
     _fact("Objectives", _objectives(published.objectives), console)
     _, failed = _checks(events)
@@ -89,7 +112,13 @@ def print_success(
         _warning(_describe(check), console)
         _print_command(check, console, indent=16)
     _fact("Seconds", f"{seconds:.1f}", console)
-    _fact("Published", f"{paths.published.stat().st_size / 1e6:,.0f} MB; from now on everyone reads this:", console)
+    without = f", without the new rows of {', '.join(map(_name, held))}" if held else ""
+    size = f"{paths.published.stat().st_size / 1e6:,.0f} MB"
+    if any(asset == "/".join(PUBLISHED.path) and UNCHANGED in metadata for asset, metadata in materialized):
+        since = _local(dt.datetime.fromtimestamp(paths.published.stat().st_mtime, dt.UTC).replace(tzinfo=None))
+        _fact("Published", f"{size}{without}; nothing new since {since}. Everyone reads this:", console)
+    else:
+        _fact("Published", f"{size}{without}; from now on everyone reads this:", console)
     console.alone(str(paths.published), indent=14)
     console.print()
     _fact("Next", "make query   ask the published copy in SQL", console)
@@ -123,11 +152,42 @@ def _table(left: Sequence[str], right: Sequence[str]) -> Table:
     return table
 
 
+def _print_statuses(shops: Sequence[ShopStatus], loaded: Mapping[str, int], console: Terminal) -> None:
+    """Print a line for each shop, and why some are held."""
+    table = _table(["shop", "in this run"], ["newest purchase", "customers"])
+    for shop in shops:
+        rows = sum(count for name, count in loaded.items() if name.partition("/")[0] == shop.source)
+        done = f"{rows:,} rows loaded" if rows else "nothing new"
+        if shop.held_since:
+            done = f"held since {_local(shop.held_since)}"
+        newest = f"{shop.newest_purchase:%Y-%m-%d}" if shop.newest_purchase else "-"
+        table.add_row(_name(shop.source), done, newest, f"{shop.customers:,}")
+    console.print("Shops", style="bold")
+    console.print(table)
+    for shop in shops:
+        if shop.held_since:
+            console.hanging("  ! ", _held(shop), style="yellow")
+    console.print()
+
+
+def _held(shop: ShopStatus) -> str:
+    tables = "its tables stay as they were published last" if shop.deliveries else "it has no rows yet"
+    text = f"{_name(shop.source)}: {tables}. {_cut(shop.reason or 'no reason')}."
+    if shop.waiting_deliveries:
+        wait = "new delivery waits" if shop.waiting_deliveries == 1 else "new deliveries wait"
+        text += f" {shop.waiting_deliveries:,} {wait}."
+    return text
+
+
 def _print_rows(rows: Sequence[RowCounts], loaded: Mapping[str, int], console: Terminal) -> None:
     table = _table(["source", "table"], ["loaded now", "loaded in all", "kept", "rejected"])
     for row in rows:
-        counts = (loaded.get(f"{row.source}/{row.table}", 0), row.raw, row.kept, row.rejected)
-        table.add_row(_name(row.source), _name(row.table), *(f"{count:,}" for count in counts))
+        # Totals are parts of the rows of another table.
+        now = loaded.get(f"{row.source}/{row.table}", None if row.table == "category_totals" else 0)
+        counts = (now, row.raw, row.kept, row.rejected)
+        table.add_row(
+            _name(row.source), _name(row.table), *("-" if count is None else f"{count:,}" for count in counts)
+        )
     console.print("Rows", style="bold")
     console.print(table)
 
@@ -145,10 +205,21 @@ def _print_rejected(rejected: Sequence[Rejected], console: Terminal) -> None:
     console.print(table)
 
 
+def _print_findings(findings: Sequence[Finding], console: Terminal) -> None:
+    if not findings:
+        return
+    console.print("\nLeft out, replaced, or worth a look; the rows count (quality.findings)", style="bold")
+    table = _table(["source", "table", "column", "what"], ["rows"])
+    for found in findings:
+        names = (found.source, found.table, found.column, found.finding.replace("_", " "))
+        table.add_row(*(_name(name) for name in names), f"{found.rows:,}")
+    console.print(table)
+
+
 def _print_changes(materialized: Sequence[tuple[str, Mapping[str, Any]]], console: Terminal) -> None:
     """Name the files that were delivered again, and the columns that are new."""
     for asset, metadata in materialized:
-        if again := _value(metadata, "files_delivered_again"):
+        if again := _value(metadata, "delivered_again"):
             more = f" and {len(again) - 3:,} more" if len(again) > 3 else ""
             console.hanging(f"{asset}: ", f"delivered again with changes: {', '.join(again[:3])}{more}")
         if new := _value(metadata, "new_columns"):
@@ -156,11 +227,19 @@ def _print_changes(materialized: Sequence[tuple[str, Mapping[str, Any]]], consol
             console.hanging(f"{asset}: ", f"new columns, loaded and not used yet: {columns}")
 
 
-def _print_shop(shop: Shop, console: Terminal) -> None:
-    console.print(f"\n{_name(shop.source)}, {shop.first_date} to {shop.last_date}", style="bold")
-    _detail("total spending", f"{shop.spending:,.2f} in {shop.baskets:,} baskets", console)
-    known = f"{shop.customers:,} who bought; {shop.known_customers:,} are in the customer file"
-    _detail("customers", known, console)
+def _print_shop(
+    shop: Shop, currency: str | None, console: Terminal, *, held_since: dt.datetime | None, is_history: bool
+) -> None:
+    notes = ["history: its age is not checked"] if is_history else []
+    if held_since:
+        notes.append(f"held since {_local(held_since)}")
+    line = f"{shop.first_date} to {shop.last_date}"
+    console.print(f"\n{_name(shop.source)}, {'; '.join([line, *notes])}", style="bold")
+    _detail("total spending", f"{_amount(shop.spending, currency)} in {shop.baskets:,} baskets", console)
+    known = "the shop sends no customer file"
+    if shop.known_customers is not None:
+        known = f"{shop.known_customers:,} are in the customer file"
+    _detail("customers", f"{shop.customers:,} who bought; {known}", console)
     frequency = f"{shop.purchase_frequency:,.1f} baskets per customer in the last 365 days"
     _detail("purchase frequency", frequency, console)
     for position, (name, total) in enumerate(shop.biggest_categories):
@@ -169,13 +248,49 @@ def _print_shop(shop: Shop, console: Terminal) -> None:
     if shop.opportunities is None:
         console.print("  No customer has a recommendation yet.")
     else:
-        _print_opportunities(shop.opportunities, console)
+        _print_opportunities(shop.opportunities, shop.last_date, console)
     console.print("\nHow sure", style="bold")
     for line in _backtest(shop.backtest):
         console.hanging("  ", line)
 
 
-def _print_opportunities(offers: Opportunities, console: Terminal) -> None:
+def _amount(amount: Decimal, currency: str | None) -> str:
+    return f"{amount:,.2f} {currency}" if currency else f"{amount:,.2f}"
+
+
+def _print_undated_shop(
+    shop: UndatedShop, currency: str | None, console: Terminal, *, held_since: dt.datetime | None
+) -> None:
+    held = f"; held since {_local(held_since)}" if held_since else ""
+    console.print(f"\n{_name(shop.source)}, totals without dates{held}", style="bold")
+    _detail("total spending", f"{_amount(shop.spending, currency)} so far", console)
+    known = f"{shop.customers:,} who spent; {shop.known_customers:,} are in the customer file"
+    _detail("customers", known, console)
+    for position, (name, total) in enumerate(shop.biggest_categories):
+        _detail("" if position else "biggest categories", f"{_name(name)} {total:,.2f}", console)
+    console.print("\nWhat to offer next", style="bold")
+    console.hanging("  No score: ", shop.why_no_score)
+    if not shop.gaps:
+        console.print("  Every customer buys in every category, except for staples.")
+        return
+    table = _table(["category", "goes best with"], ["customers without", "all who buy it", "lift"])
+    for gap in shop.gaps:
+        table.add_row(
+            _name(gap.category),
+            _name(gap.strongest_category),
+            f"{gap.customers:,}",
+            f"{100 * gap.penetration:.0f} %",
+            f"{gap.lift:.2f}",
+        )
+    console.print(table)
+    console.hanging(
+        "  lift: ",
+        "how many times as often as all customers those buy the category who buy what these customers buy. Near 1.00 "
+        "it says nothing.",
+    )
+
+
+def _print_opportunities(offers: Opportunities, newest: dt.date, console: Terminal) -> None:
     numbers = ["customers", "first purchases", "spending", "per customer"]
     table = _table(["offer", "most common reason"], numbers)
     for offer in offers.best:
@@ -196,8 +311,8 @@ def _print_opportunities(offers: Opportunities, console: Terminal) -> None:
     console.hanging("  customers: ", "how many have it as a top-3 recommendation.")
     console.hanging(
         "  first purchases: ",
-        f"how many of them are expected to buy in the category for the first time in the next {horizon} days, with the "
-        "90 % range.",
+        f"how many of them are expected to buy in the category for the first time in the {horizon} days after "
+        f"{newest}, with the 90 % range.",
     )
     console.hanging(
         "  spending: ",
@@ -206,7 +321,7 @@ def _print_opportunities(offers: Opportunities, console: Terminal) -> None:
     share = ""
     if offers.recent_spending > 0:
         part = 100 * offers.expected_value / offers.recent_spending
-        share = f", which is {part:.1f} % of what the shop sold in the last {horizon} days"
+        share = f", which is {part:.1f} % of what the shop sold in the {horizon} days before that"
     console.hanging(
         "  Together: ",
         f"{offers.offers:,} recommendations in {offers.categories:,} categories to {offers.customers:,} customers, "
@@ -324,7 +439,7 @@ def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Ter
     if counted := " and ".join(
         f"{count} more {kind}{'' if count == 1 else 's'}" for kind, count in more.items() if count
     ):
-        console.print(f"  {counted}: see the details")
+        console.print(f"  {counted}, all named in the details")
     if paths.published.exists():
         when = dt.datetime.fromtimestamp(paths.published.stat().st_mtime)
         console.print(f"Readers still see the copy published on {when:%Y-%m-%d %H:%M}:")
@@ -357,7 +472,10 @@ def _errors(events: Iterable[dg.DagsterEvent], paths: Paths, *, blocked_by_check
             continue
         name = step_name(event.step_key or "")
         failure = event.step_failure_data
-        of_dbt = _dbt_errors(paths) if event.step_key in ("build_models", "build_quality") else None
+        # Those that could not run: a test that ran and failed is a failed check.
+        of_dbt = (
+            dbt_failures(paths.dbt_target, ("error",)) if event.step_key in ("build_models", "build_quality") else None
+        )
         if of_dbt:
             yield from ((name, reason) for reason in of_dbt)
         elif of_dbt is not None and blocked_by_check:
@@ -370,22 +488,7 @@ def _errors(events: Iterable[dg.DagsterEvent], paths: Paths, *, blocked_by_check
 
 
 def _first_line(failure: Any) -> str:
-    error = failure.error
-    while error and error.cause:
-        error = error.cause
+    error = first_error(failure)
     if error and error.cls_name == "DagsterExecutionInterruptedError":
         return "it was stopped, by Ctrl+C or another signal. Run it again to go on"
     return error.message.strip().splitlines()[0] if error and error.message.strip() else "no reason was given"
-
-
-def _dbt_errors(paths: Paths) -> list[str]:
-    """What dbt says of the models and tests that could not run (a test that ran and failed is a failed check)."""
-    try:
-        report = json.loads((paths.dbt_target / "run_results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return []
-    return [
-        f"{node['unique_id'].split('.', 2)[-1]}: {' '.join(str(node['message']).split())}"
-        for node in report["results"]
-        if node["status"] == "error"
-    ]

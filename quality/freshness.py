@@ -19,12 +19,14 @@ class AgeLimit:
         query: SQL for when the newest one happened, in UTC.
         warn_after: from this age on it is a warning.
         error_after: from this age on the run stops.
+        declared_in: the yml of the dbt project that has the limits.
     """
 
     event: str
     query: str
     warn_after: dt.timedelta
     error_after: dt.timedelta
+    declared_in: str
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,16 @@ class Age:
     description: str
 
 
+def has_limit(source_table: Mapping[str, Any]) -> bool:
+    """Tell whether dbt's manifest has a limit for a raw table; with `freshness: null` it has none.
+
+    Args:
+        source_table: the source table's node.
+    """
+    freshness = source_table["freshness"]
+    return bool(freshness and freshness["error_after"]["count"])
+
+
 def limit(source_table: Mapping[str, Any], event: str) -> AgeLimit:
     """Read a raw table's limits from dbt's manifest, where `dbt source freshness` reads them too.
 
@@ -57,6 +69,7 @@ def limit(source_table: Mapping[str, Any], event: str) -> AgeLimit:
         source_table["loaded_at_query"].replace("{{ this }}", f"{source_table['schema']}.{source_table['identifier']}"),
         _span(freshness["warn_after"]),
         _span(freshness["error_after"]),
+        f"dbt_project/{source_table['original_file_path']}",
     )
 
 
@@ -85,13 +98,16 @@ def judge_age(newest: dt.datetime | None, now: dt.datetime, limit: AgeLimit) -> 
     if newest is None:
         return Age(None, False, True, f"There is no {limit.event} yet.")
     age = now - newest
-    return Age(
-        newest,
-        age <= limit.warn_after,
-        age > limit.error_after,
+    description = (
         f"The newest {limit.event} was at {newest:%Y-%m-%d %H:%M} (UTC), {hours(age)} ago; "
-        f"a warning after {hours(limit.warn_after)}, an error after {hours(limit.error_after)}.",
+        f"a warning after {hours(limit.warn_after)}, an error after {hours(limit.error_after)}."
     )
+    if age > limit.error_after:
+        description += (
+            " If no newer data will come because this shop is history, "
+            f"set its tables to `freshness: null` in {limit.declared_in}."
+        )
+    return Age(newest, age <= limit.warn_after, age > limit.error_after, description)
 
 
 def _span(limit: Mapping[str, Any]) -> dt.timedelta:

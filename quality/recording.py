@@ -232,33 +232,35 @@ class Recorder:
         )
 
     def _deliveries(self, connection: duckdb.DuckDBPyConnection, run: Run) -> list[dict[str, Any]]:
-        """The landed files that were loaded until the run's end and that no other run in the history has."""
+        """What was delivered until the run's end and that no other run in the history has."""
         until = f"and delivered_at <= timestamp '{timestamp(run.ended)}'" if run.ended else ""
         rows = []
         for source in self.sources:
             rows += connection.execute(
                 f"""
                 select
-                    '{source}' as source_name, table_name, landed_file,
-                    -- A file that is named after its day; others have none.
-                    cast(try_cast(parse_filename(landed_file, true) as date) as varchar) as delivery_date,
+                    '{source}' as source_name, table_name, delivery,
+                    cast(delivery_date as varchar) as delivery_date,
                     row_count, cast(delivered_at as varchar) as delivered_at
                 from raw_{source}.deliveries as ledger
                 where
-                    not exists (
+                    -- What is set aside of a file is no delivery of its own.
+                    table_name <> 'quarantine'
+                    and not exists (
                         from {history.DATASET}.deliveries as recorded
                         where
                             recorded.run_id <> '{run.run_id}'
                             and recorded.source_name = '{source}'
                             and recorded.table_name = ledger.table_name
-                            and recorded.landed_file = ledger.landed_file
+                            and coalesce(recorded.delivery, recorded.landed_file) = ledger.delivery
                             and recorded.delivered_at = ledger.delivered_at
                     )
                     {until}
-                order by table_name, landed_file, delivered_at
+                order by table_name, delivery, delivered_at
                 """
             ).fetchall()
-        names = [name for name in self.columns["deliveries"] if name != "run_id"]
+        # landed_file: what files before 0.5.0 have in place of delivery.
+        names = [name for name in self.columns["deliveries"] if name not in ("run_id", "landed_file")]
         return [dict(zip(names, row, strict=True)) for row in rows]
 
 

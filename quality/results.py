@@ -21,6 +21,7 @@ class Check:
         rows_failed: how many of them failed.
         description: what was found, in words.
         measures: what an objective may call it, the most particular name first: its own, then that of its kind.
+        is_held: whether its shop is held for it; then it breaks no objective, for what failed is not published.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Check:
     rows_failed: int | None
     description: str | None
     measures: tuple[str, ...]
+    is_held: bool = False
 
 
 @dataclass(frozen=True)

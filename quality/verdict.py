@@ -69,20 +69,36 @@ def _stand(objective: Objective, checks: Sequence[Check]) -> Standing:
     shares = [_counted(check, objective.unit) for check in checks]
     failed, counted = sum(share[0] for share in shares), sum(share[1] for share in shares)
     attained = _attained(failed, counted) if counted else None
-    # A run is as good as the worst of its checks, so that a small shop or table cannot hide behind a larger one.
-    worst = [_attained(*share) for share in shares if share[1]]
-    lowest = min(worst) if worst and objective.unit == "rows" else attained
-    statuses = {check.status for check in checks}
+    lowest = _lowest(objective, shares)
+    # What a held shop has is not published: it breaks nothing, but it is not met either.
+    published = [check for check in checks if not check.is_held]
+    lowest_published = _lowest(objective, [_counted(check, objective.unit) for check in published])
     if attained is None or lowest is None:
         status = NOT_MEASURED
-    elif "fail" in statuses or lowest < objective.breach_below:
+    elif any(check.status == "fail" for check in published) or (
+        lowest_published is not None and lowest_published < objective.breach_below
+    ):
         status = BREACH
-    elif "warn" in statuses or lowest < objective.warn_below:
+    elif any(check.status != "pass" for check in checks) or lowest < objective.warn_below:
         status = WARNING
     else:
         status = MET
-    findings = sorted(f"{check.table}: {check.description or check.name}" for check in checks if check.status != "pass")
+    findings = sorted(_finding(check) for check in checks if check.status != "pass")
     return Standing(objective, status, len(checks), attained, lowest, tuple(findings))
+
+
+def _lowest(objective: Objective, shares: Sequence[tuple[int, int]]) -> float | None:
+    """What passed in the worst of the checks, so that a small shop or table cannot hide behind a larger one."""
+    worst = [_attained(*share) for share in shares if share[1]]
+    if objective.unit == "rows" and worst:
+        return min(worst)
+    failed, counted = sum(share[0] for share in shares), sum(share[1] for share in shares)
+    return _attained(failed, counted) if counted else None
+
+
+def _finding(check: Check) -> str:
+    finding = f"{check.table}: {check.description or check.name}"
+    return f"{finding.rstrip('.')}. The shop is held for it" if check.is_held else finding
 
 
 def _counted(check: Check, unit: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@ import atexit
 import contextlib
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,13 +10,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import duckdb
 import pytest
 import yaml
 
 from tests.fixtures import tiny_shop
-from warehouse.dbt_project import DBT_EXECUTABLE, prepare
+from warehouse.dbt_project import DBT_EXECUTABLE, PARSED_FROM, prepare
 from warehouse.paths import Paths
 from warehouse.settings import Settings
 
@@ -56,12 +58,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Give a file to one worker, for its tests share what was built for them; all of the metrics share one shop."""
+    """Give a file to one worker, for its tests share what was built for them.
+
+    All of the metrics share one shop, and all of the databases their servers.
+    """
     from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "metrics" if room_of(nodeid) == "metrics" else nodeid.partition("::")[0]
+            shared = ("tests/metrics/", "tests/ingestion/database/")
+            return next((folder for folder in shared if nodeid.startswith(folder)), nodeid.partition("::")[0])
 
     return ByFile(config, log)
 
@@ -138,6 +144,22 @@ def lenient_objectives() -> Path:
     return file
 
 
+def published_rows(data: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All published rows of the shop; the numbers and times of the loads differ from run to run."""
+    with duckdb.connect(str(data / "published" / "next_aisle.duckdb"), read_only=True) as connection:
+        tables = connection.execute("select table_schema, table_name from information_schema.tables").fetchall()
+        content = {}
+        for schema, table in tables:
+            if f"{schema}.{table}" in OF_RUNS:
+                continue
+            of_loads = {"rejected_rows": "load_id", "shop_status": "newest_delivery"}.get(table)
+            without = f" exclude ({of_loads})" if of_loads else ""
+            content[f"{schema}.{table}"] = connection.execute(
+                f"select *{without} from {schema}.{table} order by all"
+            ).fetchall()
+    return content
+
+
 def words(text: str) -> str:
     """What a command printed, however its lines were broken."""
     return " ".join(text.split())
@@ -178,7 +200,7 @@ class Project:
         return self._run([DBT_EXECUTABLE, "--no-use-colors", *arguments], self.dbt_dir)
 
     def _run(self, command: list[str], folder: Path, **options: object) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=300, **options)  # type: ignore[call-overload, no-any-return]
+        return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload, no-any-return]
 
 
 def copy_code(folder: Path) -> Path:
@@ -192,6 +214,32 @@ def copy_code(folder: Path) -> Path:
     for settings in ("dagster.yaml", "pyproject.toml"):
         shutil.copy2(PROJECT_DIR / settings, folder)
     return folder
+
+
+def add_shop(code: Path, name: str, currency: str = "USD") -> None:
+    """Add one more shop to a copy of the project: the source and the staging models of the first under another name."""
+    first = "complete_journey"
+    module = code / "ingestion" / "sources" / f"{first}.py"
+    staging = code / "dbt_project" / "models" / "staging"
+    for file in [module, *(staging / first).iterdir()]:
+        copy = Path(str(file).replace(first, name))
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_text(file.read_text(encoding="utf-8").replace(first, name), encoding="utf-8")
+    add_to_seed(code, "source_currencies", f"{name},{currency}")
+    set_sources(code, [first, name])
+
+
+def set_sources(code: Path, names: list[str]) -> None:
+    """Set which shops a copy of the project has."""
+    settings = code / "dbt_project" / "dbt_project.yml"
+    text = re.sub(r"(?m)^  sources: .*$", f"  sources: [{', '.join(names)}]", settings.read_text(encoding="utf-8"))
+    settings.write_text(text, encoding="utf-8")
+
+
+def add_to_seed(code: Path, seed: str, *lines: str) -> None:
+    """Add lines to a table that people edit, in a copy of the project."""
+    with (code / "dbt_project" / "seeds" / f"{seed}.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def make_project(data: Path, folder: Path) -> Project:
@@ -224,7 +272,7 @@ class Place:
         yield
         if not self.parsed.exists() and (target / "partial_parse.msgpack").exists():
             self.parsed.mkdir()
-            for file in ("manifest.json", "partial_parse.msgpack"):
+            for file in ("manifest.json", "partial_parse.msgpack", PARSED_FROM):
                 shutil.copy(target / file, self.parsed)
 
 
@@ -236,11 +284,13 @@ class Stage:
 
     Args:
         folder: for the copy of the project.
+        place: where the shops are while they have their nights; a project that is another needs one of its own.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, place: Place | None = None) -> None:
         self.code = copy_code(folder / "code")
-        self.data = PLACE.data
+        self.place = place or PLACE
+        self.data = self.place.data
 
     @contextlib.contextmanager
     def shop(self, moved_to: Path, begin_with: Path | None = None) -> Iterator[Project]:
@@ -256,7 +306,7 @@ class Stage:
         else:
             self.data.mkdir()
         try:
-            with PLACE.lent(Paths(self.data).dbt_target):
+            with self.place.lent(Paths(self.data).dbt_target):
                 yield Project(self.data, self.code)
         finally:
             self.data.rename(moved_to)

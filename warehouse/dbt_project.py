@@ -9,12 +9,16 @@ from typing import Any
 import yaml
 from filelock import FileLock
 
+from warehouse.digests import digest
 from warehouse.paths import DBT_DIR
 from warehouse.settings import Settings, environment
 
 DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
 
 Manifest = dict[str, Any]
+
+# In dbt's target folder: from which files the manifest was made.
+PARSED_FROM = "parsed_from"
 
 
 class DbtProjectError(Exception):
@@ -61,8 +65,10 @@ def prepare(settings: Settings) -> Path:
     manifest = target / "manifest.json"
     target.mkdir(parents=True, exist_ok=True)
     with FileLock(target / "parse.lock"):
-        if not _is_fresh(manifest):
+        if not _is_fresh(target):
+            files = _files()
             parse(settings, target)
+            (target / PARSED_FROM).write_text(files, encoding="utf-8")
     return manifest
 
 
@@ -124,6 +130,28 @@ def source_table(manifest: Manifest, source: str, table: str) -> dict[str, Any]:
     return node
 
 
+def has_source_table(manifest: Manifest, source: str, table: str) -> bool:
+    """Tell whether the dbt project declares a source's table.
+
+    Args:
+        manifest: dbt's.
+        source: the source's name.
+        table: the table's name.
+    """
+    return f"source.{_project(manifest)}.{source}.{table}" in manifest["sources"]
+
+
+def is_staged(manifest: Manifest, source: str, table: str) -> bool:
+    """Tell whether a raw table has a staging model of its name, such as stg_shop__purchases.
+
+    Args:
+        manifest: dbt's.
+        source: the source's name.
+        table: the table's name.
+    """
+    return f"model.{_project(manifest)}.stg_{source}__{table}" in manifest["nodes"]
+
+
 def owner(manifest: Manifest, group: str) -> dict[str, str]:
     """Say whom to ask about a group of tables: name and e-mail, as models/groups.yml has them.
 
@@ -144,14 +172,19 @@ def _project(manifest: Manifest) -> str:
     return str(manifest["metadata"]["project_name"])
 
 
-def _is_fresh(manifest: Path) -> bool:
+def _is_fresh(target: Path) -> bool:
     try:
-        json.loads(manifest.read_bytes())
+        json.loads((target / "manifest.json").read_bytes())
+        return (target / PARSED_FROM).read_text(encoding="utf-8") == _files()
     except (OSError, ValueError):
         # Not there, or cut off: dbt was killed while it wrote it.
         return False
-    written = manifest.stat().st_mtime
+
+
+def _files() -> str:
+    """The project's files as they are: a data folder may serve several checkouts, whose files are of any age."""
     folders = ("models", "macros", "seeds", "tests")
-    files = [path for folder in folders for path in [DBT_DIR / folder, *(DBT_DIR / folder).rglob("*")]]
+    files = [path for folder in folders for path in (DBT_DIR / folder).rglob("*")]
     files += DBT_DIR.glob("*.yml")
-    return all(path.stat().st_mtime <= written for path in files)
+    stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files) if path.is_file()]
+    return digest(stats)

@@ -26,6 +26,11 @@ class Paths:
         return self.root / "landing"
 
     @property
+    def fetched(self) -> Path:
+        """Files that were fetched from where a source keeps them: `fetched/<source>/files/...`, until the next load."""
+        return self.root / "fetched"
+
+    @property
     def warehouse(self) -> Path:
         """The private warehouse: raw, staging, intermediate and marts. Only the pipeline opens it."""
         return self.root / "warehouse.duckdb"
@@ -39,6 +44,11 @@ class Paths:
     def dlt(self) -> Path:
         """dlt's working folder: scratch, emptied before each load."""
         return self.root / "dlt"
+
+    @property
+    def converted(self) -> Path:
+        """Landed files in the form that DuckDB loads: scratch, emptied before and after each load."""
+        return self.root / "converted"
 
     @property
     def dbt_target(self) -> Path:

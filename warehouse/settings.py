@@ -7,10 +7,12 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from warehouse.paths import DEFAULT_DATA, Paths
+
+KEEP_SUPERSEDED_DAYS = 30
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
@@ -23,6 +25,7 @@ class Settings(BaseSettings):
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
+        keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
     """
 
@@ -34,6 +37,7 @@ class Settings(BaseSettings):
     objectives: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
+    keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
 
     @property
     def paths(self) -> Paths:

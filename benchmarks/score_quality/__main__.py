@@ -1,19 +1,32 @@
 """`python -m benchmarks.score_quality`: the cross-sell score compared with peers, by what customers bought next."""
 
+from __future__ import annotations
+
 import argparse
+import contextlib
 import datetime as dt
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from benchmarks.score_quality import ours, shop
 from benchmarks.score_quality.shop import Shop, ShopError
 from warehouse.paths import PROJECT_DIR
 from warehouse.terminal import Terminal
+
+if TYPE_CHECKING:
+    # They need the group `benchmark`, which writing predictions does not.
+    from benchmarks.score_quality.metrics import Counts, Floats
+    from benchmarks.score_quality.peers import History
+    from benchmarks.score_quality.predictions import Prediction, PredictionsFile
+    from benchmarks.score_quality.results import Results
+    from benchmarks.score_quality.windows import Window
 
 OUR_NAME = "ours"
 METHODS = (
@@ -28,7 +41,8 @@ METHODS = (
     "stacked",
 )
 # What is compared with given predictions by default: the methods that take no time.
-QUICK = ("popularity", "knn_50")
+QUICK = ("popularity", "adoption_rate", "knn_50")
+PICTURE = "calibration.png"
 PACKAGES = ("duckdb", "dbt-core", "numpy", "scipy", "implicit", "lightgbm")
 
 
@@ -36,19 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Judge, print and write the results.
 
     Returns:
-        The exit code: 0, or 2 when the shop, the cutoffs or the models cannot be used.
+        The exit code: 0, or 2 when a shop, the cutoffs or the models cannot be used; of several shops the others are
+        judged all the same.
     """
     chosen = _parser().parse_args(arguments)
     say = Terminal(sys.stderr, soft_wrap=True)
     try:
-        chosen_shop = (
-            shop.read(chosen.shop, chosen.level, chosen.horizon, chosen.active_days)
-            if chosen.shop
-            else shop.sample(chosen.level, chosen.horizon, chosen.active_days)
-        )
+        folders = [folder for named in chosen.shop or [shop.SAMPLE_NAME] for folder in shop.find(named)]
         if chosen.predictions:
-            return _write(chosen_shop, chosen.cutoff, chosen.predictions, say)
-        return _judge(chosen_shop, chosen, say)
+            return _write(_open(_only(folders, "--predictions"), chosen), chosen.cutoff, chosen.predictions, say)
+        return _judge(folders, chosen, say)
     except (ShopError, ours.ModelsError) as error:
         say.print(f"error: {error}")
         return 2
@@ -64,35 +75,50 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m benchmarks.score_quality",
         description="Judge the cross-sell score and its peers by what customers really bought next: at each cutoff, "
         "only purchases up to it are used; the pairs of active customers and categories that they never bought are "
-        "ranked; what they bought in the days after it decides.",
+        "ranked; what they bought in the days after it decides. Over all shops it then says whether our score does "
+        "harm (compared with the adoption rate, popularity and a constant rate), which leads are more than chance "
+        "(intervals over customers), and how far the level is off.",
         epilog="Needs the packages of the group `benchmark`: "
         "uv run --group benchmark python -m benchmarks.score_quality. "
-        "Without --shop it takes the sample shop of 2017, six cutoffs and some five minutes on two cores.",
+        "Without --shop it takes the sample shop of 2017, six cutoffs and some five minutes on two cores. Quickly, "
+        "over many shops: --shop FOLDER --shop sample --cutoffs 3 --methods ours,adoption_rate,popularity.",
     )
     of = parser.add_argument_group("what is judged")
     of.add_argument(
         "--shop",
-        type=Path,
+        action="append",
         metavar="DIR",
         help="folder with purchases.parquet (customer_id, basket_id, product_id, purchased_at, quantity, amount) and "
-        "products.parquet (product_id and the columns of the levels); default: the sample shop",
+        "products.parquet (product_id and the columns of the levels), or a folder of such folders, or the word "
+        f"{shop.SAMPLE_NAME}; may be repeated. A {' or '.join(shop.SETTINGS)} in it may hold level, horizon_days and "
+        f"active_days (default: {shop.SAMPLE_NAME})",
     )
-    of.add_argument("--level", metavar="COLUMN", help="column of the products that a category is")
     of.add_argument(
+        "--level",
+        metavar="COLUMN",
+        help="column of the products that a category is (default: what the shop's settings say, or "
+        f"{shop.USUAL_LEVEL}, or the only column)",
+    )
+    when = of.add_mutually_exclusive_group()
+    when.add_argument(
         "--cutoff",
         type=_day,
         action="append",
         metavar="YYYY-MM-DD",
-        help="last day that counts as past; may be repeated (default: every 28 days back from the newest possible, as "
-        f"long as enough is left to learn from, at most {shop.MOST_CUTOFFS}; the sample: six)",
+        help="last day that counts as past; may be repeated (default: every 28 days back from the newest possible, or "
+        "as many whole horizons as are longer, as long as enough is left to learn from, at most "
+        f"{shop.MOST_CUTOFFS}; the sample: six)",
     )
-    of.add_argument("--horizon", type=_days, default=shop.HORIZON_DAYS, metavar="DAYS", help="default: %(default)s")
+    when.add_argument("--cutoffs", type=_count, metavar="N", help="of the default cutoffs only the newest N")
+    of.add_argument(
+        "--horizon", type=_count, metavar="DAYS", help=f"default: the shop's settings, or {shop.HORIZON_DAYS}"
+    )
     of.add_argument(
         "--active-days",
-        type=_days,
-        default=shop.ACTIVE_DAYS,
+        type=_count,
         metavar="DAYS",
-        help="a customer is active who bought in this many days up to the cutoff (default: %(default)s)",
+        help="a customer is active who bought in this many days up to the cutoff (default: the shop's settings, or "
+        f"{shop.ACTIVE_DAYS})",
     )
     by = parser.add_argument_group("by whom")
     by.add_argument("--methods", type=_methods, metavar="A,B", help=f"of {', '.join(METHODS)} (default: all)")
@@ -104,8 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         help="judge the scores of a Parquet or CSV file too: customer_id, category, score, where it is a likelihood "
-        "probability, and cutoff where it holds several; may be repeated. Then only the cutoffs in the files are "
-        f"judged, and with them only {' and '.join(QUICK)}, unless --cutoff and --methods say otherwise",
+        "probability, if need be probability_low, probability_high and expected_spend, and cutoff where it holds "
+        "several; may be repeated. Then only the cutoffs in the files are "
+        f"judged, and with them only {', '.join(QUICK)}, unless --cutoff and --methods say otherwise",
     )
     out = parser.add_argument_group("what is written")
     out.add_argument(
@@ -113,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=PROJECT_DIR / "data" / "score_quality",
         metavar="DIR",
-        help="folder for results.json and calibration.png (default: data/score_quality)",
+        help="folder for results.json and calibration.png, of several shops in a folder each (default: "
+        "data/score_quality)",
     )
     out.add_argument(
         "--predictions",
@@ -132,9 +160,9 @@ def _day(text: str) -> dt.date:
         raise argparse.ArgumentTypeError(f"{text} is no day; write it as 2017-12-03") from error
 
 
-def _days(text: str) -> int:
+def _count(text: str) -> int:
     if not text.isdigit() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text} is no number of days; write 1 or more")
+        raise argparse.ArgumentTypeError(f"{text} is no whole number; write 1 or more")
     return int(text)
 
 
@@ -146,17 +174,30 @@ def _methods(text: str) -> tuple[str, ...]:
     return names
 
 
+def _only(folders: list[Path | None], option: str) -> Path | None:
+    if len(folders) > 1:
+        raise ShopError(f"{option} is of one shop, and {len(folders)} are named. Name one with --shop.")
+    return folders[0]
+
+
+def _open(folder: Path | None, chosen: argparse.Namespace) -> Shop:
+    if folder is None:
+        return shop.sample(chosen.level, chosen.horizon, chosen.active_days)
+    return shop.read(folder, chosen.level, chosen.horizon, chosen.active_days)
+
+
 def _write(chosen_shop: Shop, cutoffs: list[dt.date] | None, path: Path, say: Terminal) -> int:
     if not cutoffs or len(cutoffs) != 1:
         raise ShopError(
             f"--predictions writes the scores of one day: name it with one --cutoff, such as {_last(chosen_shop)}."
         )
-    chosen_shop.check_cutoff(cutoffs[0])
+    (cutoff,) = cutoffs
+    chosen_shop.check_cutoff(cutoff)
     with tempfile.TemporaryDirectory(prefix="next-aisle-score-") as folder:
-        table = ours.candidates_only(chosen_shop, cutoffs[0], ours.score(chosen_shop, cutoffs[0], Path(folder)))
-    missing = len(shop.candidates(chosen_shop, cutoffs[0])) - len(table)
+        table = ours.candidates_only(chosen_shop, cutoff, ours.score(chosen_shop, cutoffs, Path(folder))[cutoff])
+    missing = len(shop.candidates(chosen_shop, cutoff)) - len(table)
     ours.save(table, path)
-    say.print(f"{path}: {len(table):,} pairs scored as of {cutoffs[0]}, {missing:,} candidate pairs without a score")
+    say.print(f"{path}: {len(table):,} pairs scored as of {cutoff}, {missing:,} candidate pairs without a score")
     return 0
 
 
@@ -164,71 +205,134 @@ def _last(chosen_shop: Shop) -> dt.date | str:
     return chosen_shop.default_cutoffs[0] if chosen_shop.default_cutoffs else "2017-12-03"
 
 
-def _judge(chosen_shop: Shop, chosen: argparse.Namespace, say: Terminal) -> int:
-    from benchmarks.score_quality import metrics, peers, predictions, report, windows
+def _judge(folders: list[Path | None], chosen: argparse.Namespace, say: Terminal) -> int:
+    from benchmarks.score_quality import predictions, report
 
     files = [predictions.open_file(path) for path in chosen.predictions_in]
     names = [file.name for file in files]
     if len(set(names) | set(METHODS)) < len(names) + len(METHODS):
         raise ShopError(f"--predictions-in: files of different names are needed, not those of methods: {names}")
+    if files:
+        _only(folders, "--predictions-in")
+    about = {
+        "judged_at": f"{dt.datetime.now():%Y-%m-%d %H:%M}",
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+    # What the tables need.
+    console = Terminal(sys.stdout, columns=150)
+    judged: dict[str, Results] = {}
+    failed: dict[str, str] = {}
+    for folder in folders:
+        name = folder.resolve().name if folder else shop.SAMPLE_NAME
+        if name in judged or name in failed:
+            raise ShopError(f"Two of the shops are called {name}. Rename a folder.")
+        try:
+            judged[name] = _judge_shop(_open(folder, chosen), files, chosen, say)
+        except (ShopError, ours.ModelsError) as error:
+            if len(folders) == 1:
+                raise
+            failed[name] = str(error)
+            say.print(f"error: {name}: {error}")
+        # After each shop: what was measured outlives an interrupted run.
+        written = report.save(about, list(judged.values()), _subjects(judged.values(), names), failed, chosen.out)
+    shops = list(judged.values())
+    report.show(shops, _subjects(shops, names), console)
+    for name, reason in failed.items():
+        console.print(f"Not judged: {name}: {reason.splitlines()[0]}", soft_wrap=True)
+    console.print(f"Written: {written}", soft_wrap=True)
+    for results in shops:
+        picture = report.plot(results, (chosen.out / results.name if len(folders) > 1 else chosen.out) / PICTURE)
+        if picture:
+            console.print(f"         {picture}", soft_wrap=True)
+    return 2 if failed else 0
+
+
+def _subjects(shops: Iterable[Results], files: list[str]) -> list[str]:
+    """The methods that are judged against the others."""
+    known = {method for results in shops for method in results.figures}
+    return [method for method in (*files, OUR_NAME) if method in known]
+
+
+def _judge_shop(chosen_shop: Shop, files: list[PredictionsFile], chosen: argparse.Namespace, say: Terminal) -> Results:
+    from benchmarks.score_quality import metrics, peers, predictions, windows
+    from benchmarks.score_quality.results import Results
+
     methods = chosen.methods or (QUICK if files else METHODS)
     methods = [name for name in methods if not (chosen.no_ours and name == OUR_NAME)]
-    dates = (
-        chosen.cutoff or sorted({day for file in files for day in file.cutoffs}) or list(chosen_shop.default_cutoffs)
-    )
+    named = chosen.cutoff or sorted({day for file in files for day in file.cutoffs})
+    dates = named or list(chosen_shop.default_cutoffs[: chosen.cutoffs])
     for cutoff in dates or [chosen_shop.newest_day]:
         chosen_shop.check_cutoff(cutoff)
     everything = windows.purchases(chosen_shop)
-    results = report.Results(
+    at = {cutoff: everything.window(windows.number_of(cutoff)) for cutoff in sorted(set(dates))}
+    for cutoff in [cutoff for cutoff, window in at.items() if not window.candidates.any()]:
+        nothing = f"{chosen_shop.name} has no candidate pairs at {cutoff}: no customer is active, or all own all"
+        if named or len(at) == 1:
+            raise ShopError(f"{nothing}. Try another.")
+        say.print(f"{nothing}; it is left out")
+        del at[cutoff]
+    results = Results(
         {
             "shop": chosen_shop.name,
             "level": chosen_shop.level,
             "horizon_days": chosen_shop.horizon_days,
             "active_days": chosen_shop.active_days,
-            "judged_at": f"{dt.datetime.now():%Y-%m-%d %H:%M}",
-            "versions": {name: _version(name) for name in PACKAGES},
         }
     )
-    with tempfile.TemporaryDirectory(prefix="next-aisle-score-") as folder:
-        for cutoff in sorted(set(dates)):
-            window = everything.window(windows.number_of(cutoff))
-            if not window.candidates.any():
-                raise ShopError(
-                    f"{chosen_shop.name} has no candidate pairs at {cutoff}: no customer was active. Try another."
-                )
-            history = peers.History(everything.until(window.day), window.day)
-            runs: dict[str, Callable[[], predictions.Prediction]] = {}
-            for file in files:
-                runs[file.name] = _reader(predictions.from_file, chosen_shop, cutoff, window, file)
-            for name in methods:
-                if name == OUR_NAME:
-                    runs[name] = lambda day=cutoff, at=window: predictions.from_table(  # type: ignore[misc]
-                        chosen_shop, at, ours.score(chosen_shop, day, Path(folder))
-                    )
-                else:
-                    runs[name] = _reader(peers.PEERS[name], history)
-            for name, predict in runs.items():
-                started = time.perf_counter()
-                try:
-                    prediction = predict()
-                    figures: dict[str, Any] = metrics.evaluate(
-                        prediction.score, prediction.probability, window.candidates, window.bought
-                    )
-                    note = prediction.note
-                except peers.CannotSayError as error:
-                    figures, note = {}, f"nothing to say: {error}"
+    counts = metrics.resamples(everything.customers)
+    ours_at: dict[dt.date, pa.Table] = {}
+    seconds_of_ours = 0.0
+    if OUR_NAME in methods:
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="next-aisle-score-") as folder:
+            ours_at = ours.score(chosen_shop, at, Path(folder))
+        seconds_of_ours = (time.perf_counter() - started) / len(at)
+    for cutoff, window in at.items():
+        history = peers.History(everything.until(window.day), window.day)
+        runs: dict[str, Callable[[], Prediction]] = {}
+        for file in files:
+            runs[file.name] = _reader(predictions.from_file, chosen_shop, cutoff, window, file)
+        for name in methods:
+            if name == OUR_NAME:
+                runs[name] = _reader(predictions.from_table, chosen_shop, window, ours_at[cutoff])
+            else:
+                runs[name] = _reader(peers.PEERS[name], history)
+        for name, predict in runs.items():
+            started = time.perf_counter()
+            figures: dict[str, Any] = {}
+            resampled: dict[str, metrics.Floats] = {}
+            try:
+                prediction = predict()
+                note = prediction.note
                 seconds = time.perf_counter() - started
-                results.add(name, cutoff, figures, note, seconds)
-                reached = f"auc {figures['auc']:.4f}  ndcg@5 {figures['ndcg_at_5']:.4f}" if figures else note
-                say.print(f"{cutoff}  {name:14} {reached}  {seconds:.1f} s")
-    # What the tables need.
-    console = Terminal(sys.stdout, columns=150)
-    report.show(results, console)
-    console.print(f"Written: {report.save(results, chosen.out)}", soft_wrap=True)
-    picture = report.plot(results, results.figures, chosen.out)
-    if picture:
-        console.print(f"         {picture}", soft_wrap=True)
-    return 0
+                figures, resampled = _figures(prediction, history, window, counts)
+            except peers.CannotSayError as error:
+                note = f"nothing to say: {error}"
+                seconds = time.perf_counter() - started
+            seconds += seconds_of_ours if name == OUR_NAME else 0
+            results.add(name, cutoff, figures, resampled, note, seconds)
+            reached = f"auc {figures['auc']:.4f}  ndcg@5 {figures['ndcg_at_5']:.4f}" if figures else note
+            say.print(f"{chosen_shop.name}  {cutoff}  {name:14} {reached}  {seconds:.1f} s")
+    return results
+
+
+def _figures(
+    prediction: Prediction, history: History, window: Window, counts: Counts
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    from benchmarks.score_quality import metrics, peers
+
+    counts = counts[:, window.customers]
+    known = (prediction.score, prediction.probability, window.candidates, window.bought)
+    figures, resampled = metrics.evaluate(*known), metrics.resampled(*known, counts)
+    if prediction.low is not None and prediction.high is not None:
+        figures |= metrics.interval(prediction.low, prediction.high, window.candidates, window.bought)
+    if prediction.probability is not None and prediction.expected_spend is not None:
+        # Without a past there is no mean to compare with.
+        with contextlib.suppress(peers.CannotSayError):
+            money = metrics.money(prediction.expected_spend, prediction.probability, history.mean_spend, window, counts)
+            figures |= money[0]
+            resampled |= money[1]
+    return figures, resampled
 
 
 def _reader(function: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:

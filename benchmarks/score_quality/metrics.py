@@ -5,12 +5,17 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.score_quality.windows import Window
+
 TOP_K = 5
 EQUAL_COUNT_BINS = 20
 EQUAL_SHARE_BINS = 10
+RESAMPLES = 200
+SEED = 20171203
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Bools: TypeAlias = NDArray[np.bool_]
+Counts: TypeAlias = NDArray[np.int16]
 
 
 def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bought: Bools) -> dict[str, Any]:
@@ -26,8 +31,9 @@ def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bough
     Returns:
         pairs, customers (with at least one purchase of a candidate), base_rate, auc, and the means over those customers
         of recall_at_5, ndcg_at_5, precision_at_5 and hit_at_5; with a probability also logloss, logloss_of_base_rate,
-        ece, predicted_over_observed, bins (see `bins`), worst_bin_predicted_over_observed and calibration_slope. What
-        cannot be computed (without any purchase, for example) is nan.
+        ece, predicted and observed (sums), predicted_over_observed, bins (see `bins`),
+        worst_bin_predicted_over_observed and calibration_slope. What cannot be computed (without any purchase, for
+        example) is nan.
     """
     y = bought[candidates]
     wanted = bought & candidates
@@ -45,12 +51,145 @@ def evaluate(score: Floats, probability: Floats | None, candidates: Bools, bough
             "logloss": logloss(y, p),
             "logloss_of_base_rate": logloss(y, np.full(len(y), figures["base_rate"])),
             "ece": ece(y, p),
+            "predicted": float(p.sum()),
+            "observed": int(y.sum()),
             "predicted_over_observed": float(p.sum() / y.sum()) if y.any() else np.nan,
             "worst_bin_predicted_over_observed": worst(held),
             "calibration_slope": calibration_slope(y, p),
             "bins": held,
         }
     return figures
+
+
+def interval(low: Floats, high: Floats, candidates: Bools, bought: Bools) -> dict[str, Any]:
+    """Whether the interval of the level holds what came: the sum of all low likelihoods to the sum of all high ones.
+
+    Args:
+        low: customers x categories, where the interval of each likelihood begins.
+        high: where it ends.
+        candidates: see `evaluate`.
+        bought: see `evaluate`.
+
+    Returns:
+        predicted_low, predicted_high and covered; nothing where the interval of any pair is unknown.
+    """
+    least, most = float(low[candidates].sum()), float(high[candidates].sum())
+    if not np.isfinite([least, most]).all():
+        return {}
+    covered = least <= bought[candidates].sum() <= most
+    return {"predicted_low": least, "predicted_high": most, "covered": bool(covered)}
+
+
+def money(
+    expected_spend: Floats, probability: Floats, mean_spend: Floats, window: Window, counts: Counts
+) -> tuple[dict[str, Any], dict[str, Floats]]:
+    """Judge expected spend by what those who adopted spent, and expected value by what came.
+
+    Args:
+        expected_spend: active customers x categories, what an adopter spends within the horizon; nan where unknown.
+        probability: of the same pairs.
+        mean_spend: of each category, what its adopters spent before: what a customer's own expected spend must beat.
+        window: the pairs and what was spent.
+        counts: resamples x active customers, see `resampled`.
+
+    Returns:
+        Figures and resampled figures. Figures: adopted_pairs (with a known expected spend), spent (their mean),
+        spend_mae and spend_mae_of_mean (mean absolute error of the expected spend, and of the category's mean),
+        expected_value (sum of likelihood times expected spend), came (what was spent in all adopted pairs) and their
+        ratio expected_over_came; and expected_spend_over_spent, the same for the adopted pairs alone. nan where nothing
+        came. Resampled: spend_mae and spend_mae_of_mean.
+    """
+    row, category = np.nonzero(window.adopted)
+    expected = expected_spend[row, category]
+    known = np.isfinite(expected)
+    row, expected, spent = row[known], expected[known], window.spent[known]
+    errors = np.abs(expected - spent), np.abs(mean_spend[category[known]] - spent)
+    value = float(np.nansum(np.where(window.candidates, probability * expected_spend, 0)))
+    came = float(window.spent.sum())
+    size = len(window.customers)
+    pairs = counts @ np.bincount(row, minlength=size).astype(np.float64)
+    names = ("spend_mae", "spend_mae_of_mean")
+    return {
+        "adopted_pairs": len(spent),
+        "spent": float(spent.mean()) if len(spent) else np.nan,
+        **{name: float(error.mean()) if len(error) else np.nan for name, error in zip(names, errors, strict=True)},
+        "expected_value": value,
+        "came": came,
+        "expected_over_came": value / came if came else np.nan,
+        "expected_spend_over_spent": float(expected.sum() / spent.sum()) if spent.sum() else np.nan,
+    }, {
+        name: _ratio(counts @ np.bincount(row, error, minlength=size), pairs)
+        for name, error in zip(names, errors, strict=True)
+    }
+
+
+def resamples(customers: int, count: int = RESAMPLES) -> Counts:
+    """Draw customers with replacement, as many as there are, again and again (Efron, 1979); the same in each run.
+
+    All pairs of a customer are drawn together, at all cutoffs, because they are not independent.
+
+    Args:
+        customers: how many there are.
+        count: how often.
+
+    Returns:
+        Resamples x customers: how often each was drawn.
+    """
+    generator = np.random.default_rng(SEED)
+    drawn = (np.bincount(generator.integers(customers, size=customers), minlength=customers) for _ in range(count))
+    return np.stack([np.asarray(counts, dtype=np.int16) for counts in drawn])
+
+
+def resampled(
+    score: Floats, probability: Floats | None, candidates: Bools, bought: Bools, counts: Counts
+) -> dict[str, Floats]:
+    """Judge a score in each resample of the customers, for the intervals of differences.
+
+    Args:
+        score: see `evaluate`.
+        probability: see `evaluate`.
+        candidates: see `evaluate`.
+        bought: see `evaluate`.
+        counts: resamples x customers, how often each is drawn.
+
+    Returns:
+        auc and ndcg_at_5, with a probability also logloss and logloss_of_base_rate (of each resample): one value per
+        resample, nan where it cannot be computed, such as without any purchase.
+    """
+    row, _ = np.nonzero(candidates)
+    y, s = bought[candidates], score[candidates]
+    not_adopted = ~y
+    order = np.argsort(s[not_adopted], kind="stable")
+    below_rows = row[not_adopted][order].astype(np.int32)
+    below, reached, above_rows = s[not_adopted][order], s[y], row[y]
+    first, last = np.searchsorted(below, reached, "left"), np.searchsorted(below, reached, "right")
+    areas = np.full(len(counts), np.nan)
+    for number, drawn in enumerate(counts):
+        until = np.r_[0, np.cumsum(drawn[below_rows], dtype=np.int64)]
+        weight = drawn[above_rows].astype(np.float64)
+        total = weight.sum() * until[-1]
+        if total:
+            # Equal scores count half, as in `auc`.
+            areas[number] = (weight * (until[first] + until[last])).sum() / 2 / total
+    wanted = bought & candidates
+    buyers = wanted.any(axis=1)
+    gains = _ndcg(*_hits(np.where(candidates, score, -np.inf)[buyers], wanted[buyers]))
+    figures = {"auc": areas, f"ndcg_at_{TOP_K}": _ratio(counts[:, buyers] @ gains, counts[:, buyers].sum(axis=1))}
+    if probability is not None:
+        size = len(candidates)
+        losses = np.bincount(row, _losses(y, probability[candidates].astype(np.float64)), minlength=size)
+        pairs = counts @ np.bincount(row, minlength=size).astype(np.float64)
+        rate = _ratio(counts @ np.bincount(row, y, minlength=size), pairs)
+        rate[(rate == 0) | (rate == 1)] = np.nan
+        figures |= {
+            "logloss": _ratio(counts @ losses, pairs),
+            "logloss_of_base_rate": -(rate * np.log(rate) + (1 - rate) * np.log1p(-rate)),
+        }
+    return figures
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole != 0)
 
 
 def auc(y: Bools, score: Floats) -> float:
@@ -96,27 +235,37 @@ def top(score: Floats, wanted: Bools, k: int = TOP_K) -> dict[str, float]:
     rows = wanted.any(axis=1)
     if not rows.any():
         return {f"{name}_at_{k}": float("nan") for name in ("recall", "ndcg", "precision", "hit")}
-    score, wanted = score[rows], wanted[rows]
-    # A stable sort of all columns, not a partition: it decides which of equal scores comes first.
-    best = np.argsort(-score, axis=1, kind="stable")[:, :k]
-    hits = np.take_along_axis(wanted, best, axis=1)
-    gain = 1 / np.log2(np.arange(k) + 2)
-    possible = np.minimum(wanted.sum(axis=1), k)
+    hits, possible = _hits(score[rows], wanted[rows], k)
     hit_counts = hits.sum(axis=1)
     return {
         f"recall_at_{k}": float((hit_counts / possible).mean()),
-        f"ndcg_at_{k}": float(((hits @ gain[: hits.shape[1]]) / np.cumsum(gain)[possible - 1]).mean()),
+        f"ndcg_at_{k}": float(_ndcg(hits, possible).mean()),
         f"precision_at_{k}": float((hit_counts / k).mean()),
         f"hit_at_{k}": float((hit_counts > 0).mean()),
     }
 
 
+def _hits(score: Floats, wanted: Bools, k: int = TOP_K) -> tuple[Bools, NDArray[np.integer[Any]]]:
+    """Customers x places: whether what is ranked there was adopted; and how many hits are possible."""
+    # A stable sort of all columns, not a partition: it decides which of equal scores comes first.
+    best = np.argsort(-score, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(wanted, best, axis=1), np.minimum(wanted.sum(axis=1), k)
+
+
+def _ndcg(hits: Bools, possible: NDArray[np.integer[Any]]) -> Floats:
+    """NDCG of each customer."""
+    gain = 1 / np.log2(np.arange(max(hits.shape[1], possible.max(initial=0))) + 2)
+    return (hits @ gain[: hits.shape[1]]) / np.cumsum(gain)[possible - 1]
+
+
 def logloss(y: Bools, p: Floats) -> float:
     """Mean negative log likelihood of what happened (Good, 1952), in nats; p is kept 1e-6 away from 0 and 1."""
-    if not len(y):
-        return float("nan")
+    return float(_losses(y, p).mean()) if len(y) else float("nan")
+
+
+def _losses(y: Bools, p: Floats) -> Floats:
     p = np.clip(p, 1e-6, 1 - 1e-6)
-    return float(-np.log(np.where(y, p, 1 - p)).mean())
+    return -np.log(np.where(y, p, 1 - p))
 
 
 def ece(y: Bools, p: Floats, count: int = EQUAL_COUNT_BINS) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.score_quality.metrics import Floats, logistic, top
+from benchmarks.score_quality.metrics import Floats, logistic, logloss, top
 from benchmarks.score_quality.predictions import Prediction
 from benchmarks.score_quality.windows import Purchases, Window
 
@@ -19,6 +19,15 @@ from benchmarks.score_quality.windows import Purchases, Window
 WINDOWS = 3
 # A category's rate is shrunk toward that of all with the weight of this many candidates.
 PRIOR_CANDIDATES = 50
+# The same for what adopters spend, by the weight of this many adopters.
+PRIOR_SPENDERS = 5
+# What owners of one category begin next: an older window counts this much of the one after it, and rates are shrunk
+# toward the category's own with the weight of this many candidates, or of as many as bring this many adopters.
+EVIDENCE_WINDOW_WEIGHT = 0.7
+EVIDENCE_PRIOR_CANDIDATES = 500
+EVIDENCE_PRIOR_ADOPTERS = 5
+# The same weeks of last year: whole weeks, so that the days of the week are the same.
+YEAR_DAYS = 364
 NEIGHBOURS = 50
 ALS_FACTORS = (8, 16, 32)
 EASE_LAMBDAS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
@@ -26,7 +35,7 @@ EASE_LAMBDAS = (20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0)
 EASE_MOST_CATEGORIES = 5000
 # Rows that LightGBM and the regression learn from: more do not change them, and large shops have a hundred times that.
 MOST_ROWS = 1_500_000
-# Pairs that are scored at a time: ten features of this many pairs are 160 MB.
+# Pairs that are scored at a time: fifteen features of this many pairs are 240 MB.
 CHUNK_PAIRS = 2_000_000
 SEED = 20171203
 
@@ -81,20 +90,45 @@ class History:
 
         One rate per category, in (0, 1). An error where `need_past` is one.
         """
+        return _rates([earlier.window for earlier in self.need_past()])
+
+    @cached_property
+    def mean_spend(self) -> Floats:
+        """What a category's adopters spent within the horizon, shrunk toward that of all; an error as for `rate`."""
         past = self.need_past()
         adopters = sum(earlier.window.adopted.sum(axis=0) for earlier in past)
-        candidates = sum(earlier.window.candidates.sum(axis=0) for earlier in past)
-        mean = adopters.sum() / candidates.sum()
-        return (adopters + PRIOR_CANDIDATES * mean) / (candidates + PRIOR_CANDIDATES)
+        spent = sum(
+            np.bincount(np.nonzero(window.adopted)[1], window.spent, minlength=self.purchases.categories)
+            for window in (earlier.window for earlier in past)
+        )
+        mean = spent.sum() / adopters.sum()
+        return (spent + PRIOR_SPENDERS * mean) / (adopters + PRIOR_SPENDERS)
 
     @cached_property
     def category_features(self) -> Floats:
-        """Categories x the first three of FEATURES."""
-        return np.c_[self.rate, self.recent_share(28), self.recent_share(90)]
+        """Categories x the first four of FEATURES."""
+        return np.c_[self.rate, self.recent_share(28), self.recent_share(90), self.season]
+
+    @cached_property
+    def season(self) -> Floats:
+        """By how much a category's adoption rate rose in the same days of last year, in log odds.
+
+        Compared with the windows before those days; for a category that was not yet sold in all of them, the rise of
+        all others together. nan for all where the days are not in the history.
+        """
+        year, horizon = self.day - YEAR_DAYS, self.purchases.horizon_days
+        first = self.purchases.day.min(initial=self.day)
+        starts = [year - ago * horizon for ago in range(WINDOWS + 1)]
+        known = [self.purchases.window(start) for start in starts if start >= first and horizon <= YEAR_DAYS]
+        sold = known[-1].owned.any(axis=0) if len(known) > 1 else np.zeros(self.purchases.categories, dtype=bool)
+        then, before = known[:1], known[1:]
+        if not all(any(window.adopted[:, sold].any() for window in windows) for windows in (then, before)):
+            return np.full(self.purchases.categories, np.nan)
+        return _log_odds(_rates(then, sold)) - _log_odds(_rates(before, sold))
 
     @cached_property
     def customer_features(self) -> Floats:
-        """Active customers x the last six of FEATURES."""
+        """Active customers x the last eight of FEATURES."""
         purchases, day, size = self.purchases, self.day, self.purchases.customers
         recent = [
             np.bincount(purchases.basket_customer[late], purchases.baskets[late], minlength=size)
@@ -103,10 +137,50 @@ class History:
         newest, oldest = np.full(size, np.iinfo(np.int32).min), np.full(size, np.iinfo(np.int32).max)
         np.maximum.at(newest, purchases.customer, purchases.day)
         np.minimum.at(oldest, purchases.customer, purchases.day)
-        owned = self.now.owned
-        new = owned & ~purchases.pairs(np.iinfo(np.int32).min, day - 84)
-        columns = (owned.sum(axis=1), *recent, new.sum(axis=1), day - newest, day - oldest)
+        adoptions = purchases.adoptions
+        newest_adoption = np.full(size, np.iinfo(np.int32).min)
+        np.maximum.at(newest_adoption, purchases.customer[adoptions], purchases.day[adoptions])
+        new = [
+            np.bincount(purchases.customer[adoptions[late]], minlength=size)
+            for late in (purchases.day[adoptions] > day - windows * purchases.horizon_days for windows in (1, WINDOWS))
+        ]
+        owned = self.now.owned.sum(axis=1)
+        columns = (owned, *recent, *new, day - newest_adoption, day - newest, day - oldest)
         return np.stack(columns, axis=1)[self.now.customers].astype(np.float64)
+
+    @cached_property
+    def evidence(self) -> tuple[Floats, Floats]:
+        """Active customers x categories: what the customer's categories say about who begins which next, damped.
+
+        The first by all that the customer owns, the second by what they began within the last windows. Zeros where
+        there is no past to learn from.
+        """
+        return self._evidence(None), self._evidence(WINDOWS * self.purchases.horizon_days)
+
+    def _evidence(self, days: int | None) -> Floats:
+        size = self.purchases.categories
+        candidates, adopters = np.zeros(size), np.zeros(size)
+        owner_candidates, owner_adopters = np.zeros((size, size)), np.zeros((size, size))
+        for earlier in self.past:
+            age = (self.day - earlier.window.day) // self.purchases.horizon_days - 1
+            weight = EVIDENCE_WINDOW_WEIGHT**age
+            owned, adopted = earlier.history.owned_since(days), _sparse(earlier.window.adopted)
+            own_it = _sparse(earlier.window.owned_by_active)
+            candidates += weight * earlier.window.candidates.sum(axis=0)
+            adopters += weight * earlier.window.adopted.sum(axis=0)
+            # Candidates are all who do not own it.
+            owner_candidates += weight * (owned.sum(axis=0).reshape(-1, 1) - (owned.T @ own_it).toarray())
+            owner_adopters += weight * (owned.T @ adopted).toarray()
+        log_odds = directed_log_odds(candidates, adopters, owner_candidates, owner_adopters)
+        total = self.owned_since(days) @ log_odds
+        return (np.sign(total) * np.log1p(np.abs(total))).astype(np.float32)
+
+    def owned_since(self, days: int | None) -> Any:
+        """Active customers x categories, sparse: owned, of those that they began at most this many days ago."""
+        owned = self.now.owned_by_active
+        if days is not None:
+            owned = owned & ~self.purchases.pairs(np.iinfo(np.int32).min, self.day - days)[self.now.customers]
+        return _sparse(owned)
 
     @cached_property
     def nearness(self) -> Floats:
@@ -121,6 +195,46 @@ class History:
     def recent_share(self, days: int) -> Floats:
         """Share of the active customers who bought in each category in a number of days up to the day."""
         return self.purchases.pairs(self.day - days, self.day)[self.now.customers].mean(axis=0)
+
+
+def _rates(windows: Sequence[Window], known: Any = True) -> Floats:
+    """Rates of categories over windows, shrunk toward that of all; what is not known counts for nothing."""
+    adopters = sum(window.adopted.sum(axis=0) for window in windows) * known
+    candidates = sum(window.candidates.sum(axis=0) for window in windows) * known
+    mean = adopters.sum() / candidates.sum()
+    return (adopters + PRIOR_CANDIDATES * mean) / (candidates + PRIOR_CANDIDATES)
+
+
+def _log_odds(rate: Floats) -> Floats:
+    return np.log(rate / (1 - rate))
+
+
+def _sparse(pairs: Any) -> Any:
+    from scipy.sparse import csr_array
+
+    return csr_array(pairs, dtype=np.float64)
+
+
+def directed_log_odds(candidates: Floats, adopters: Floats, owner_candidates: Floats, owner_adopters: Floats) -> Floats:
+    """Who owns one category and begins another: log odds of the adoption rate of owners less that of the others.
+
+    Args:
+        candidates: of each category.
+        adopters: of each category.
+        owner_candidates: owned x wanted category, those candidates of the wanted one who own the other.
+        owner_adopters: owned x wanted category, those of them who adopted the wanted one.
+
+    Returns:
+        owned x wanted category; 0 where there is no candidate.
+    """
+    rate = (adopters + 1) / (candidates + PRIOR_CANDIDATES)
+    prior = np.maximum(EVIDENCE_PRIOR_CANDIDATES, EVIDENCE_PRIOR_ADOPTERS / rate)
+    owners = (owner_adopters + prior * rate) / (owner_candidates + prior)
+    others = (adopters - owner_adopters + prior * rate) / (candidates - owner_candidates + prior)
+    log_odds = _log_odds(owners) - _log_odds(others)
+    # Its own owners are no candidates.
+    np.fill_diagonal(log_odds, 0)
+    return log_odds
 
 
 @dataclass(frozen=True)
@@ -232,23 +346,28 @@ FEATURES = (
     "adoption rate of the category",
     "its share of active customers, 28 days",
     "its share of active customers, 90 days",
+    "its season: the same days of last year",
     "item-kNN",
+    "who owns what the customer owns and begins it",
+    "who began what the customer began lately and begins it",
     "categories of the customer",
     "baskets, 28 days",
     "baskets, 90 days",
-    "categories first bought in the last 84 days",
+    "categories first bought in the last horizon",
+    "categories first bought in the last three horizons",
+    "days since the newest of them",
     "days since the newest purchase",
     "days since the oldest purchase",
 )
 
 
 def _features(history: History, row: Any, category: Any) -> Floats:
-    of_pair = history.nearness[row, category]
-    return np.c_[history.category_features[category], of_pair, history.customer_features[row]].astype(np.float32)
+    of_pair = (matrix[row, category] for matrix in (history.nearness, *history.evidence))
+    return np.c_[(history.category_features[category], *of_pair, history.customer_features[row])].astype(np.float32)
 
 
 def lightgbm(history: History) -> Prediction:
-    """Gradient-boosted trees (Ke et al., 2017) on ten features of pair, category and customer.
+    """Gradient-boosted trees (Ke et al., 2017) on fifteen features of pair, category and customer.
 
     Learned on the windows before the cutoff; how many trees is chosen on the newest of them, by those before it.
     """
@@ -316,8 +435,17 @@ def _scored(history: History, note: str, predict: Callable[[Any, Any], Floats]) 
     return Prediction(likelihood, likelihood, note)
 
 
+# Columns of the regression: what it always has, and what it takes where that helps on the window before the cutoff.
+BASE = tuple(range(9))
+SEASON, NEXT = (9,), (10, 11, 12, 13)
+COLUMNS = {"": BASE, "season": BASE + SEASON, "next": BASE + NEXT, "season and next": BASE + SEASON + NEXT}
+
+
 def stacked(history: History) -> Prediction:
-    """A logistic regression over the category's adoption rate, EASE and the customer's activity."""
+    """A logistic regression over the category's adoption rate, EASE and the customer's activity.
+
+    Also, where they help on the window before the cutoff: the category's season, and what is begun next.
+    """
     past = [earlier for earlier in history.need_past() if earlier.history.past]
     if not past:
         raise CannotSayError("no history: features need windows before the window that is learned from")
@@ -327,24 +455,42 @@ def stacked(history: History) -> Prediction:
     }
 
     def features(known: History, row: Any, category: Any) -> Floats:
-        log_odds = np.log(known.rate / (1 - known.rate))[category]
+        log_odds = _log_odds(known.rate)[category]
         ease = ease_scores[id(known)][row, category]
-        categories, baskets, _, adopted, days, _ = np.log1p(known.customer_features)[row].T
-        crossed = (ease * ease, ease * log_odds)
-        return np.stack((np.ones(len(row)), log_odds, ease, *crossed, categories, baskets, adopted, days), axis=1)
+        categories, baskets, _, adopted_last, adopted, adoption_days, days, _ = np.log1p(known.customer_features)[row].T
+        base = (np.ones(len(row)), log_odds, ease, ease * ease, ease * log_odds, categories, baskets, adopted, days)
+        season = np.nan_to_num(known.season)[category]
+        evidence = (matrix[row, category] for matrix in known.evidence)
+        return np.stack((*base, season, *evidence, adopted_last, adoption_days), axis=1)
 
-    x, y = _rows(past, features)
-    scale = np.maximum(np.abs(x).max(axis=0), 1e-9)
-    # A little ridge on all but the intercept keeps tiny shops, where a line may separate the outcomes, finite.
-    weights = logistic(x / scale, y, ridge=np.r_[0.0, np.full(x.shape[1] - 1, 1e-2)])
+    x, y = _rows(past[:1], features)
+    columns = BASE
+    if len(past) > 1:
+        earlier = _rows(past[1:], features)
+        losses = {}
+        for name, kept in COLUMNS.items():
+            weights = _regression(earlier[0][:, kept], earlier[1])
+            losses[name] = logloss(y, _likelihood(x[:, kept], weights)) if np.isfinite(weights).all() else np.inf
+        best = min(losses, key=lambda name: losses[name])
+        columns = COLUMNS[best]
+        note += f", {best}" if best else ""
+        x, y = np.concatenate((x, earlier[0])), np.concatenate((y, earlier[1]))
+    weights = _regression(x[:, columns], y)
     if not np.isfinite(weights).all():
         raise CannotSayError("the regression does not settle on so few adoptions")
+    return _scored(
+        history, note, lambda row, category: _likelihood(features(history, row, category)[:, columns], weights)
+    )
 
-    def predict(row: Any, category: Any) -> Floats:
-        log_odds = (features(history, row, category) / scale) @ weights
-        return 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
 
-    return _scored(history, note, predict)
+def _regression(x: Floats, y: Floats) -> Floats:
+    scale = np.maximum(np.abs(x).max(axis=0), 1e-9)
+    # A little ridge on all but the intercept keeps tiny shops, where a line may separate the outcomes, finite.
+    return logistic(x / scale, y, ridge=np.r_[0.0, np.full(x.shape[1] - 1, 1e-2)]) / scale
+
+
+def _likelihood(x: Floats, weights: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
 
 
 PEERS: dict[str, Callable[[History], Prediction]] = {

@@ -13,6 +13,8 @@ Only lines up to and including the cutoff may be used for a score.
 
 import datetime as dt
 import importlib.util
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +27,15 @@ from warehouse.sql import quote_text
 HORIZON_DAYS = 28
 ACTIVE_DAYS = 90
 
-# The days between cutoffs when none are named. Far fewer say little about the spread, many more only take time.
+# The least days between cutoffs when none are named. Far fewer say little about the spread, many more only take time.
 STEP_DAYS = 28
 MOST_CUTOFFS = 12
 WINDOWS_BEFORE = 4
 
+# Files in a shop's folder that may say how it is judged; the first that is there counts.
+SETTINGS = ("settings.json", "truth.json")
+USUAL_LEVEL = "category"
+SAMPLE_NAME = "sample"
 SAMPLE_LEVEL = "product_category"
 SAMPLE_CUTOFFS = tuple(dt.date(2017, 12, 3) - dt.timedelta(days=STEP_DAYS * n) for n in range(6))
 # Petrol, gift cards and sundry bookings: they are never cross-sold.
@@ -62,8 +68,8 @@ class Shop:
         connection: holds the views `lines` (customer_id, basket_id, product_id, purchased_at, quantity, amount: every
             line with a customer, a quantity and an amount), `products` (product_id, category, is_merchandise) and the
             tables `customers` and `categories` (number from 0 in the order of the shop's own value, and that value),
-            `days` (customer, category, day; one row per day on which the customer bought in the category) and `baskets`
-            (customer, day, baskets: how many), both with the numbers.
+            `days` (customer, category, day, amount; one row per day on which the customer bought in the category) and
+            `baskets` (customer, day, baskets: how many), both with the numbers.
         first_day: the oldest day in `days`.
         newest_day: the newest day in `lines`.
         horizon_days: labels are purchases in this many days after a cutoff.
@@ -100,13 +106,30 @@ class Shop:
             )
 
 
-def sample(level: str | None = None, horizon_days: int = HORIZON_DAYS, active_days: int = ACTIVE_DAYS) -> Shop:
+def find(named: str) -> Sequence[Path | None]:
+    """The shops that a word of the command line names.
+
+    Args:
+        named: `sample`, the folder of a shop, or a folder of such folders.
+
+    Returns:
+        The folder of each shop, in the order of their names; None is the sample.
+    """
+    if named == SAMPLE_NAME:
+        return [None]
+    folder = Path(named)
+    if (folder / "purchases.parquet").is_file():
+        return [folder]
+    return sorted(path.parent for path in folder.glob("*/purchases.parquet")) or [folder]
+
+
+def sample(level: str | None = None, horizon_days: int | None = None, active_days: int | None = None) -> Shop:
     """Open The Complete Journey as its package carries it, with the dates of 2017.
 
     Args:
         level: a column of its products; default: product_category.
-        horizon_days: see `Shop`.
-        active_days: see `Shop`.
+        horizon_days: see `Shop`; default: 28.
+        active_days: see `Shop`; default: 90.
 
     Raises:
         ShopError: the package is not installed, or it has no such level.
@@ -122,30 +145,39 @@ def sample(level: str | None = None, horizon_days: int = HORIZON_DAYS, active_da
     products = quote_text(str(folder / "products.parquet"))
     level = _level(connection, folder / "products.parquet", level or SAMPLE_LEVEL)
     connection.execute(
-        f"""create view given as
+        f"""create table given as
         select household_id as customer_id, basket_id, product_id, transaction_timestamp as purchased_at, quantity,
                sales_value as amount
         from {quote_text(str(folder / "transactions.parquet"))}"""
     )
     left_out = ", ".join(map(quote_text, SAMPLE_LEFT_OUT))
-    _products_view(connection, products, level, f"coalesce(department not in ({left_out}), false)")
-    return _shop("the sample shop", level, connection, horizon_days, active_days, SAMPLE_CUTOFFS)
+    _products(connection, products, level, f"coalesce(department not in ({left_out}), false)")
+    return _shop(
+        SAMPLE_NAME, level, connection, horizon_days or HORIZON_DAYS, active_days or ACTIVE_DAYS, SAMPLE_CUTOFFS
+    )
 
 
-def read(folder: Path, level: str | None, horizon_days: int = HORIZON_DAYS, active_days: int = ACTIVE_DAYS) -> Shop:
+def read(
+    folder: Path, level: str | None = None, horizon_days: int | None = None, active_days: int | None = None
+) -> Shop:
     """Open a shop of one's own.
 
     Args:
         folder: holds purchases.parquet (customer_id, basket_id, product_id, purchased_at, quantity, amount) and
             products.parquet (product_id and the columns of the levels). Identifiers may have any type; products whose
             level is null are not judged.
-        level: the column of products.parquet that a category is.
-        horizon_days: see `Shop`.
-        active_days: see `Shop`.
+        level: the column of products.parquet that a category is. What is None is taken from the folder's settings.json
+            or truth.json (level, horizon_days, active_days), else the level is the column `category`, or the only one.
+        horizon_days: see `Shop`; else 28.
+        active_days: see `Shop`; else 90.
 
     Raises:
         ShopError: a file or a column is missing or cannot be used, or no line is left.
     """
+    settings = _settings(folder)
+    level = level or settings.get("level")
+    horizon_days = horizon_days or settings.get("horizon_days", HORIZON_DAYS)
+    active_days = active_days or settings.get("active_days", ACTIVE_DAYS)
     purchases, products = folder / "purchases.parquet", folder / "products.parquet"
     for path in (purchases, products):
         if not path.is_file():
@@ -171,9 +203,26 @@ def read(folder: Path, level: str | None, horizon_days: int = HORIZON_DAYS, acti
     ).fetchone()
     if repeated:
         raise ShopError(f"{products}: product_id {repeated[0]} is there {repeated[1]} times. Keep one row per product.")
-    connection.execute(f"create view given as select {', '.join(PURCHASES)} from {quote_text(str(purchases))}")
-    _products_view(connection, source, level, "true")
-    return _shop(str(folder), level, connection, horizon_days, active_days, None)
+    connection.execute(f"create table given as select {', '.join(PURCHASES)} from {quote_text(str(purchases))}")
+    _products(connection, source, level, "true")
+    return _shop(folder.resolve().name, level, connection, horizon_days, active_days, None)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = next((folder / name for name in SETTINGS if (folder / name).is_file()), None)
+    if path is None:
+        return {}
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ShopError(f"{path} is not JSON: {error}. Correct it.") from error
+    if not isinstance(settings, dict):
+        raise ShopError(f'{path} must hold an object, such as {{"horizon_days": 28, "active_days": 90}}.')
+    for name in ("horizon_days", "active_days"):
+        days = settings.get(name, 1)
+        if not isinstance(days, int) or days < 1:
+            raise ShopError(f"{path}, {name}: {days!r} is no number of days. Write 1 or more.")
+    return settings
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
@@ -196,16 +245,18 @@ def _level(connection: duckdb.DuckDBPyConnection, products: Path, level: str | N
     levels = [name for name in _columns(connection, products) if name != "product_id"]
     if not levels:
         raise ShopError(f"{products} has only product_id: add a column that says which category a product is in.")
+    if level is None:
+        level = USUAL_LEVEL if USUAL_LEVEL in levels else levels[0] if len(levels) == 1 else None
     if level not in levels:
         problem = f"{products} has no column {level}" if level else "a shop needs a level"
         raise ShopError(f"{problem}: name one with --level; there are {', '.join(levels)}.")
     return level
 
 
-def _products_view(connection: duckdb.DuckDBPyConnection, source: str, level: str, is_merchandise: str) -> None:
+def _products(connection: duckdb.DuckDBPyConnection, source: str, level: str, is_merchandise: str) -> None:
     column = '"' + level.replace('"', '""') + '"'
     connection.execute(
-        f"""create view products as
+        f"""create table products as
         select cast(product_id as varchar) as product_id, {column} as category, {is_merchandise} as is_merchandise
         from {source} where product_id is not null"""
     )
@@ -228,7 +279,8 @@ def _shop(
     )
     connection.execute(
         """create table bought as
-        select customer_id, category, cast(purchased_at as date) as day, coalesce(basket_id, '') as basket_id
+        select customer_id, category, cast(purchased_at as date) as day, coalesce(basket_id, '') as basket_id,
+               sum(cast(amount as double)) as amount
         from lines join products using (product_id)
         where category is not null and is_merchandise
         group by all"""
@@ -256,11 +308,11 @@ def _shop(
     )
     connection.execute(
         """create table days as
-        select distinct customers.customer, categories.category, bought.day
+        select customers.customer, categories.category, bought.day, sum(bought.amount) as amount
         from bought
         join customers using (customer_id)
         join categories on bought.category = categories.name
-        order by all"""
+        group by all order by all"""
     )
     connection.execute(
         """create table baskets as
@@ -275,7 +327,8 @@ def _shop(
 
 
 def default_cutoffs(first: dt.date, newest: dt.date, horizon_days: int) -> tuple[dt.date, ...]:
-    """Choose where to judge a shop: every 28 days back from the newest day whose labels are complete.
+    """Choose where to judge a shop: back from the newest day whose labels are complete, as many whole horizons apart as
+    make 28 days or more, so that one run of our models scores them all.
 
     Args:
         first: the oldest day with a purchase.
@@ -289,7 +342,8 @@ def default_cutoffs(first: dt.date, newest: dt.date, horizon_days: int) -> tuple
     """
     least = min((newest - first).days / 4, WINDOWS_BEFORE * horizon_days)
     last = newest - dt.timedelta(days=horizon_days)
-    cutoffs = [last - dt.timedelta(days=STEP_DAYS * n) for n in range(MOST_CUTOFFS)]
+    apart = -(-STEP_DAYS // horizon_days) * horizon_days
+    cutoffs = [last - dt.timedelta(days=apart * n) for n in range(MOST_CUTOFFS)]
     return tuple(cutoff for cutoff in cutoffs if (cutoff - first).days >= least) or ((last,) if last >= first else ())
 
 

@@ -14,6 +14,7 @@ EPOCH = dt.date(1970, 1, 1)
 
 Numbers: TypeAlias = NDArray[np.int32]
 Bools: TypeAlias = NDArray[np.bool_]
+Amounts: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Window:
         owned: all customers x categories, bought up to and including the day.
         candidates: active customers x categories, not bought up to then.
         bought: active customers x categories, bought within the horizon after the day.
+        spent: what was spent within the horizon in each adopted pair, by row and column, in the shop's currency.
     """
 
     day: int
@@ -33,6 +35,7 @@ class Window:
     owned: Bools
     candidates: Bools
     bought: Bools
+    spent: Amounts
 
     @cached_property
     def owned_by_active(self) -> Bools:
@@ -52,6 +55,7 @@ class Purchases:
     customer: Numbers
     category: Numbers
     day: Numbers
+    amount: Amounts
     basket_customer: Numbers
     basket_day: Numbers
     baskets: Numbers
@@ -67,6 +71,7 @@ class Purchases:
             self.customer[kept],
             self.category[kept],
             self.day[kept],
+            self.amount[kept],
             self.basket_customer[held],
             self.basket_day[held],
             self.baskets[held],
@@ -75,6 +80,13 @@ class Purchases:
             self.horizon_days,
             self.active_days,
         )
+
+    @cached_property
+    def adoptions(self) -> NDArray[np.integer[Any]]:
+        """Which entries are a customer's first day in a category."""
+        order = np.lexsort((self.day, self.category, self.customer))
+        pair = self.customer[order].astype(np.int64) * self.categories + self.category[order]
+        return order[np.r_[True, pair[1:] != pair[:-1]]] if len(order) else order
 
     def pairs(self, after: int, until: int) -> Bools:
         """Customers x categories: bought after one day, up to and including another."""
@@ -88,12 +100,25 @@ class Purchases:
         active = np.unique(self.customer[(self.day > day - self.active_days) & (self.day <= day)])
         owned = self.pairs(np.iinfo(np.int32).min, day)
         bought = self.pairs(day, day + self.horizon_days)[active]
-        return Window(day, active, owned, ~owned[active], bought)
+        candidates = ~owned[active]
+        return Window(day, active, owned, candidates, bought, self._spent(day, active, candidates & bought))
+
+    def _spent(self, day: int, active: Numbers, adopted: Bools) -> Amounts:
+        pairs = np.flatnonzero(adopted)
+        place = np.full(self.customers, -1, dtype=np.int64)
+        place[active] = np.arange(len(active))
+        kept = (self.day > day) & (self.day <= day + self.horizon_days) & (place[self.customer] >= 0)
+        pair = place[self.customer[kept]] * self.categories + self.category[kept]
+        at = np.searchsorted(pairs, pair)
+        known = np.r_[pairs, -1][at] == pair
+        return np.bincount(at[known], self.amount[kept][known], minlength=len(pairs))
 
 
 def purchases(shop: Shop) -> Purchases:
     """Fetch a shop's purchases, those after any cutoff too."""
-    days = shop.connection.execute(f"select customer, category, day - date '{EPOCH}' as day from days").fetchnumpy()
+    days = shop.connection.execute(
+        f"select customer, category, day - date '{EPOCH}' as day, amount from days"
+    ).fetchnumpy()
     baskets = shop.connection.execute(
         f"select customer, day - date '{EPOCH}' as day, baskets from baskets"
     ).fetchnumpy()
@@ -105,6 +130,7 @@ def purchases(shop: Shop) -> Purchases:
         _numbers(days["customer"]),
         _numbers(days["category"]),
         _numbers(days["day"]),
+        np.asarray(days["amount"], dtype=np.float64),
         _numbers(baskets["customer"]),
         _numbers(baskets["day"]),
         _numbers(baskets["baskets"]),

@@ -8,7 +8,7 @@ SOURCE = LandedFiles(
     (
         LandedTable(
             name="customers",
-            pattern="customers.csv",
+            files="customers.csv",
             key="household_id",
             columns={
                 "household_id": "bigint",
@@ -23,7 +23,7 @@ SOURCE = LandedFiles(
         ),
         LandedTable(
             name="products",
-            pattern="products.csv",
+            files="products.csv",
             key="product_id",
             columns={
                 "product_id": "bigint",
@@ -37,7 +37,8 @@ SOURCE = LandedFiles(
         ),
         LandedTable(
             name="purchases",
-            pattern="purchases/*.parquet",
+            files="purchases/{date}.parquet",
+            day_column="transaction_timestamp",
             columns={
                 "household_id": "bigint",
                 "store_id": "bigint",

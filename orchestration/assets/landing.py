@@ -8,6 +8,8 @@ import dagster as dg
 from ingestion import sample_shop, source
 from ingestion.landed_files import LandedFiles
 from ingestion.raw_tables import LoadError
+from ingestion.remote_files import kind_of
+from orchestration.holds import may_hold
 from orchestration.keys import landing_key
 from orchestration.project import Project
 
@@ -21,7 +23,7 @@ def landing_assets(project: Project, name: str) -> dg.AssetsDefinition | list[dg
 
     Returns:
         For the sample shop, assets that land its missing days. For any other source of landed files, external assets:
-        the retailer lands the files. Nothing for a source of another kind.
+        the retailer lands the files, here or at the source's location. Nothing for a source of another kind.
     """
     landed = source.find(name)
     if not isinstance(landed, LandedFiles):
@@ -31,12 +33,12 @@ def landing_assets(project: Project, name: str) -> dg.AssetsDefinition | list[dg
             landing_key(name, table.name),
             group_name="landing",
             owners=project.owners("landing"),
-            kinds={"parquet" if table.is_daily else "csv"},
-            description=f"Files landing/{name}/{table.pattern}, as the shop sends them.",
+            kinds={type(table.format).__name__.lower(), *([kind_of(landed.location)] if landed.location else [])},
+            description=f"Files {landed.origin}/{table.files}, as the shop sends them.",
         )
         for table in landed.tables
     ]
-    if name != sample_shop.SOURCE:
+    if name != sample_shop.SOURCE or landed.location:
         return specs
 
     @dg.multi_asset(name=f"land_{name}", specs=specs)
@@ -45,10 +47,14 @@ def landing_assets(project: Project, name: str) -> dg.AssetsDefinition | list[dg
         try:
             new_files = sample_shop.land(project.paths, say=context.log.info)
         except LoadError as error:
-            raise dg.Failure(str(error), allow_retries=False) from error
+            if not may_hold(context, project):
+                raise dg.Failure(str(error), allow_retries=False) from error
+            # What is landed so far is loaded, and judged.
+            context.log.warning(str(error))
+            new_files = 0
         folder = project.paths.landing / name
         for table in landed.tables:
-            files = list(folder.glob(table.pattern))
+            files = list(folder.glob(table.names.glob))
             yield dg.MaterializeResult(
                 asset_key=landing_key(name, table.name),
                 metadata={

@@ -1,17 +1,41 @@
-"""The published copy as an asset: made last, and only when every blocking check passed. And what it holds so far."""
+"""The published copy as an asset: made last, and only when every blocking check passed.
 
-from collections.abc import Iterator
+And what is known before the models are built: what the copy holds so far, and which shops are held.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
 from delivery.contract import ContractError, in_force, problem
-from delivery.publication import PublicationError, describe, note_published_deliveries, publish
+from delivery.publication import (
+    PublicationError,
+    describe,
+    is_current,
+    note_current,
+    note_published_deliveries,
+    publish,
+)
+from ingestion import source
+from ingestion.raw_tables import DELIVERIES
 from orchestration.assets.models import scored_as_of
-from orchestration.keys import PUBLISHED, PUBLISHED_DELIVERIES, VERDICT, WAREHOUSE_POOL, model_key
+from orchestration.holds import HELD, tag_run
+from orchestration.keys import (
+    HELD_SOURCES,
+    PUBLISHED,
+    PUBLISHED_DELIVERIES,
+    VERDICT,
+    WAREHOUSE_POOL,
+    model_key,
+    raw_key,
+)
+from orchestration.previews import UNCHANGED, last_metadata
 from orchestration.project import Project
 from orchestration.translators import EVERY_NIGHT
-from warehouse.connections import WarehouseBusyError
+from quality import holding
+from warehouse.connections import WarehouseBusyError, connect
 from warehouse.dbt_project import published_models, source_table
 from warehouse.locks import only_writer
 
@@ -43,7 +67,15 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
         try:
             with only_writer(project.paths, context.log.info):
                 texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
-                publication = publish(project.paths, marts, texts, describe(models))
+                descriptions = describe(models)
+                promises = [texts, sorted(descriptions.items()), project.objectives.model_dump()]
+                if is_current(project.paths, models, promises):
+                    since = dt.datetime.fromtimestamp(project.paths.published.stat().st_mtime, dt.UTC)
+                    context.log.info(f"nothing new since the copy of {since:%Y-%m-%d %H:%M} UTC")
+                    yield dg.MaterializeResult(metadata={**last_metadata(context, PUBLISHED), UNCHANGED: True})
+                    return
+                publication = publish(project.paths, marts, texts, descriptions)
+                note_current(project.paths, models, promises, context.run_id)
         except (PublicationError, WarehouseBusyError, ContractError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         if outdated := problem(texts, publication.columns):
@@ -87,3 +119,57 @@ def published_deliveries_asset(project: Project) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={"dagster/row_count": rows})
 
     return deliveries
+
+
+def held_sources_asset(project: Project) -> dg.AssetsDefinition:
+    """Declare which shops are held, as their loads and checks found it; the models are built once that is known.
+
+    Args:
+        project: what the definitions are made from.
+    """
+    declared = source_table(project.manifest, *HELD_SOURCES.path)
+    raw = [raw_key(name, table.name) for name in project.sources for table in source.find(name).tables]
+
+    @dg.asset(
+        key=HELD_SOURCES,
+        # Their checks block: they come before this.
+        deps=[PUBLISHED_DELIVERIES, *(raw_key(name, DELIVERIES) for name in project.sources), *raw],
+        group_name="published",
+        owners=project.owners("published"),
+        kinds={"duckdb"},
+        pool=WAREHOUSE_POOL,
+        description=declared["description"],
+        metadata={"dagster/column_schema": project.column_schema(*HELD_SOURCES.path)},
+    )
+    def held_sources(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        try:
+            with only_writer(project.paths, context.log.info), connect(project.paths) as connection:
+                holding.begin(connection, project.sources)
+                held = holding.read(connection, project.sources)
+                emptied = holding.without_their_last_night(connection, list(held))
+        except WarehouseBusyError as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        reasons = {name: shop.reason for name, shop in held.items()}
+        tag_run(context, held)
+        if len(held) == len(project.sources):
+            # The names first: the summary of a run cuts a long text, and the log file has all of it.
+            names = ", ".join(held)
+            raise dg.Failure(f"no shop is left to publish ({names}). {_listed(reasons)}", allow_retries=False)
+        if emptied:
+            raise dg.Failure(
+                f"{_listed({name: reasons[name] for name in emptied})}. The warehouse was made again since the last "
+                "publication, so the rows that readers have of this shop are not in it: publishing now would take them "
+                "away. Nothing is published; put right what the message names and run again.",
+                allow_retries=False,
+            )
+        for name, shop in held.items():
+            context.log.warning(f"{name} is held: {shop.reason}")
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": sum(len(shop.causes) for shop in held.values()), HELD: reasons}
+        )
+
+    return held_sources
+
+
+def _listed(reasons: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {reason}" for name, reason in reasons.items())

@@ -6,10 +6,11 @@ from typing import Any
 import dagster as dg
 import duckdb
 
+from orchestration.holds import HELD
 from orchestration.keys import NEW_DELIVERIES, RECONCILIATION, VERDICT, WAREHOUSE_POOL, history_key
 from orchestration.project import Project
 from orchestration.run_log import DagsterRunLog
-from quality import history
+from quality import history, holding, up_to_date
 from quality.audit import built_by, keeping_marks, mark_audited
 from quality.recording import Recorder
 from quality.usual import is_comparison
@@ -77,12 +78,16 @@ def verdict_assets(project: Project) -> dg.AssetsDefinition:
         recorder = Recorder(log, project.paths, project.manifest, project.objectives, project.sources)
         try:
             with only_writer(project.paths, context.log.info):
+                # A run that did not build the warehouse as a whole cannot speak for it.
+                is_whole = built_by(project.paths) == context.run_id
                 with keeping_marks(project.paths), connect(project.paths) as connection:
                     recorded = recorder.record(context.run_id, connection, context.log.info)
                     rows = {table: count(connection, f"{history.DATASET}.{table}") for table in tables}
-                stops = [standing.objective.name for standing in recorded.standings if standing.stops]
-                # A run that did not build the warehouse as a whole cannot speak for it.
-                if not stops and built_by(project.paths) == context.run_id:
+                    held = holding.read(connection, project.sources)
+                    stops = [standing.objective.name for standing in recorded.standings if standing.stops]
+                    if is_whole and not stops:
+                        up_to_date.confirm(connection, context.run_id)
+                if is_whole and not stops:
                     mark_audited(project.paths, context.run_id)
         except WarehouseBusyError as error:
             raise dg.Failure(str(error), allow_retries=False) from error
@@ -96,7 +101,10 @@ def verdict_assets(project: Project) -> dg.AssetsDefinition:
                 asset_key=history_key(table),
                 metadata={"dagster/row_count": rows[table], "run_number": recorded.run_number},
             )
-        yield dg.MaterializeResult(asset_key=VERDICT, metadata={"may_be_published": not stops, "breaches": stops})
+        reasons = {name: shop.reason for name, shop in held.items()}
+        yield dg.MaterializeResult(
+            asset_key=VERDICT, metadata={"may_be_published": not stops, "breaches": stops, HELD: reasons}
+        )
         for standing in recorded.standings:
             if standing.objective in judged:
                 yield dg.AssetCheckResult(

@@ -84,10 +84,13 @@ def stub_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         project = tmp_path / "stub"
         (project / "models").mkdir(parents=True)
         (project / "macros").mkdir()
-        (project / "dbt_project.yml").write_text("name: stub\nprofile: next_aisle\nconfig-version: 2\n")
+        (project / "dbt_project.yml").write_text(
+            "name: stub\nprofile: next_aisle\nconfig-version: 2\n"
+            "vars: {score_learning_customers: 10000, score_backtest_dates: 6}\n"
+        )
         for name in ("profiles.yml", "macros/generate_schema_name.sql"):
             (project / name).write_text((PROJECT_DIR / "dbt_project" / name).read_text())
-        (project / "models" / "customer_opportunities.sql").write_text(sql)
+        (project / "models" / "int_scores.sql").write_text(sql)
         monkeypatch.setattr(ours, "DBT_DIR", project)
         return project
 

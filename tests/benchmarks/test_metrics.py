@@ -15,7 +15,7 @@ def flags(text: str) -> Any:
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order_and_ties_count_half() -> None:
-    # Of 2 x 3 pairs (came true, did not): .9 beats all 3; .5 beats .1 and ties with .5, loses to .7.
+    # Of 2 x 3 pairs (bought, not bought): .9 beats all 3; .5 beats .1 and ties with .5, loses to .7.
     assert metrics.auc(flags("10100"), np.array([0.9, 0.7, 0.5, 0.5, 0.1])) == pytest.approx(4.5 / 6)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -21,14 +22,17 @@ TYPES = {
     "boolean": "BOOLEAN",
     "date": "DATE",
     "timestamp": "TIMESTAMP",
+    "bigint": "BIGINT",
     "decimal(18,3)": "DECIMAL(18,3)",
     "decimal(18,2)": "DECIMAL(18,2)",
 }
 
+FIGURES = ["score", "probability", "probability_low", "probability_high", "expected_spend"]
+
 StubModels = Callable[..., Path]
 
 
-@pytest.mark.parametrize("table", ["dim_products", "fct_purchases"])
+@pytest.mark.parametrize("table", ["product_numbers", "customer_numbers", "fct_purchases"])
 def test_the_marts_have_the_shape_of_their_contracts(small_shop: Files, tmp_path: Path, table: str) -> None:
     ours.write_warehouse(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "warehouse.duckdb")
     contract = PROJECT_DIR / "dbt_project" / "models" / "marts" / "core" / f"{table}.yml"
@@ -47,7 +51,7 @@ def test_the_models_see_nothing_after_the_cutoff(small_shop: Files, tmp_path: Pa
             "select customer_key, category_key, purchase_date - date '2024-01-01' from core.fct_purchases order by all"
         ).fetchall()
         products = connection.execute(
-            "select product_key, category_name, is_inferred from core.dim_products"
+            "select product_key, category_name, is_inferred from core.product_numbers"
         ).fetchall()
     assert lines == [
         ("shop:1", "shop:Unknown", 35),
@@ -77,22 +81,99 @@ def test_scores_have_the_shops_own_customer_ids_and_category_names(small_shop: F
     target = tmp_path / "out" / "predictions.parquet"
     asked = ["--shop", str(small_shop.folder), "--level", "category", "--active-days", "30"]
     assert command.main([*asked, "--cutoff", str(CUTOFF), "--predictions", str(target)]) == 0
-    # Nobody had bought wine by then: it has no prediction, and the judge ranks it last.
+    # No customer had bought wine by then: it has no prediction, and the judge ranks it last.
     (row,) = pq.read_table(target).to_pylist()
     assert (row["customer_id"], row["category"]) == (2, "milk")
     assert 0 < row["score"] == row["probability"] < 1
 
 
+def test_cutoffs_whole_horizons_apart_share_a_run_and_those_of_a_large_shop_do_not(
+    small_shop: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen_shop = shop.read(small_shop.folder)
+    days = [START + dt.timedelta(days=number) for number in (0, 10, 28, 38, 56)]
+    assert ours.runs(chosen_shop, days) == [[days[4], days[2], days[0]], [days[3], days[1]]]
+    # There is one customer on day 0, two by day 10, three by day 20.
+    monkeypatch.setattr(ours, "_project_vars", lambda: {"score_learning_customers": 2})
+    assert ours.runs(chosen_shop, days) == [[days[4]], [days[3]], [days[2]], [days[1]], [days[0]]]
+    assert ours.runs(chosen_shop, [days[0], days[0] - dt.timedelta(days=28), days[2]]) == [
+        [days[2]],
+        [days[0], days[0] - dt.timedelta(days=28)],
+    ]
+    # On day 28 there are three customers and two categories, on day 56 one more category.
+    monkeypatch.setattr(ours, "_project_vars", lambda: {"score_learning_customers": 10})
+    monkeypatch.setattr(ours, "MOST_PAIRS", 6)
+    assert ours.runs(chosen_shop, [days[0], days[2], days[4]]) == [[days[4]], [days[2], days[0]]]
+
+
+@pytest.mark.parametrize(
+    ("of_pair", "known"),
+    [
+        ("", {"expected_spend": 7.0}),
+        (
+            ", 0.1 as likelihood_low, null::double as likelihood_high, 3.5 as expected_spend",
+            {"probability_low": 0.1, "probability_high": None, "expected_spend": 3.5},
+        ),
+    ],
+)
+def test_the_interval_and_the_spend_of_a_pair_are_read_where_the_models_say_them(
+    small_shop: Files, tmp_path: Path, of_pair: str, known: dict[str, object]
+) -> None:
+    with duckdb.connect(str(tmp_path / "made.duckdb")) as connection:
+        connection.execute(f"""
+            create schema intermediate;
+            create table intermediate.int_scores as
+            select 'shop' as source_name, step, 5 as customer_number, 8 as category_number,
+                   0.25 + step / 4 as likelihood {of_pair}
+            from range(2) as steps(step);
+            create table intermediate.int_score_dates as
+            select 'shop' as source_name, step, date '{CUTOFF}' - cast(28 * step as integer) as as_of_date
+            from range(2) as steps(step);
+            create table intermediate.int_score_customers as
+            select step, 5 as customer_number, 'shop:2' as customer_key from range(2) as steps(step);
+            create table intermediate.int_score_categories as
+            select step, 8 as category_number, 'shop:wine' as category_key, 7.0 as expected_spend
+            from range(2) as steps(step);
+        """)
+    earlier = CUTOFF - dt.timedelta(days=28)
+    (row,) = ours._scores(shop.read(small_shop.folder), earlier, tmp_path / "made.duckdb").to_pylist()
+    assert row == {"customer_id": 2, "category": "wine", "score": 0.5, "probability": 0.5, **known}
+
+
+def test_a_date_with_too_little_history_to_learn_from_is_scored_too(small_shop: Files, tmp_path: Path) -> None:
+    days = [CUTOFF, CUTOFF - dt.timedelta(days=28)]
+    tables = ours.score(shop.read(small_shop.folder, active_days=30), days, tmp_path)
+    pairs = [[(row["customer_id"], row["category"]) for row in tables[day].to_pylist()] for day in days]
+    # On day 12 customer 1 has bought bread, customer 3 milk.
+    assert pairs == [[(2, "milk")], [(1, "milk"), (3, "bread")]]
+
+
+@pytest.mark.slow
+def test_one_run_gives_earlier_cutoffs_the_scores_that_runs_of_their_own_give(tmp_path: Path) -> None:
+    try:
+        sample = shop.sample()
+    except shop.ShopError as error:
+        pytest.skip(str(error))
+    newest, *earlier = (shop.SAMPLE_CUTOFFS[number] for number in (0, 2, 5))
+    together = ours.score(sample, [newest, *earlier], tmp_path)
+    for cutoff in earlier:
+        alone = ours.score(sample, [cutoff], tmp_path)[cutoff]
+        assert alone.drop_columns(FIGURES).equals(together[cutoff].drop_columns(FIGURES))
+        for figure in FIGURES:
+            differences = pc.abs(pc.subtract(alone[figure], together[cutoff][figure]))
+            assert pc.max(differences).as_py() < 1e-9, figure
+
+
 def test_missing_models_are_reported_in_one_line(small_shop: Files, tmp_path: Path, stub_models: StubModels) -> None:
     stub_models("select 1 as one")
-    with pytest.raises(ours.ModelsError, match=r"dbt made no cross_sell\.customer_opportunities"):
-        ours.score(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "work")
+    with pytest.raises(ours.ModelsError, match=r"dbt made no intermediate\.int_scores"):
+        ours.score(shop.read(small_shop.folder, "category"), [CUTOFF], tmp_path / "work")
 
 
 def test_a_model_that_fails_is_shown(small_shop: Files, tmp_path: Path, stub_models: StubModels) -> None:
     stub_models("{{ config(tags=['cross_sell']) }} select no_such_column from core.fct_purchases")
     with pytest.raises(ours.ModelsError, match="no_such_column"):
-        ours.score(shop.read(small_shop.folder, "category"), CUTOFF, tmp_path / "work")
+        ours.score(shop.read(small_shop.folder, "category"), [CUTOFF], tmp_path / "work")
 
 
 def test_a_larger_shop_has_the_shop_itself_and_copies_that_differ(small_shop: Files) -> None:

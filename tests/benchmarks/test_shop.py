@@ -57,6 +57,12 @@ def test_cutoffs_leave_a_quarter_of_the_history_or_four_horizons_and_are_twelve_
     assert default_cutoffs(at(0), at(27), 28) == ()
 
 
+def test_cutoffs_are_whole_horizons_apart_and_28_days_at_least() -> None:
+    assert default_cutoffs(at(0), at(540), 90) == (at(450), at(360), at(270), at(180))
+    assert default_cutoffs(at(0), at(100), 10) == (at(90), at(60), at(30))
+    assert default_cutoffs(at(0), at(100), 14) == (at(86), at(58), at(30))
+
+
 @pytest.mark.parametrize("number", [-1, 63])
 def test_a_cutoff_without_history_or_without_complete_labels_is_refused(small_shop: Files, number: int) -> None:
     chosen_shop = shop.read(small_shop.folder, "category")
@@ -103,11 +109,49 @@ def test_a_column_of_another_type_is_named(files: Files, column: str, as_text: s
         shop.read(files.folder, "category")
 
 
-@pytest.mark.parametrize("level", ["shelf", None])
-def test_an_unknown_or_missing_level_lists_the_existing_levels(small_shop: Files, level: str | None) -> None:
+def test_an_unknown_level_lists_the_existing_levels(small_shop: Files) -> None:
     small_shop.products([(10, "bread", "food")], "product_id, category, department")
     with pytest.raises(ShopError, match=r"name one with --level; there are category, department\."):
-        shop.read(small_shop.folder, level)
+        shop.read(small_shop.folder, "shelf")
+
+
+def test_without_a_level_it_is_that_of_the_settings_or_category_or_the_only_column(small_shop: Files) -> None:
+    assert shop.read(small_shop.folder).level == "category"
+    small_shop.products([(10, "bread")], "product_id, shelf")
+    assert shop.read(small_shop.folder).level == "shelf"
+    small_shop.products([(10, "bread", "food")], "product_id, shelf, department")
+    with pytest.raises(ShopError, match=r"a shop needs a level: name one with --level; there are shelf, department\."):
+        shop.read(small_shop.folder)
+    (small_shop.folder / "settings.json").write_text('{"level": "department"}')
+    assert shop.read(small_shop.folder).level == "department"
+
+
+def test_days_are_those_of_the_settings_unless_they_are_named(small_shop: Files) -> None:
+    (small_shop.folder / "truth.json").write_text('{"horizon_days": 14, "active_days": 30}')
+    known, named = shop.read(small_shop.folder), shop.read(small_shop.folder, horizon_days=7)
+    assert (known.horizon_days, known.active_days) == (14, 30)
+    assert (named.horizon_days, named.active_days) == (7, 30)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"truth\.json is not JSON"),
+        ("[]", r"truth\.json must hold an object"),
+        ('{"horizon_days": 0}', "horizon_days: 0 is no number of days"),
+        ('{"active_days": "90"}', "active_days: '90' is no number of days"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(small_shop: Files, text: str, message: str) -> None:
+    (small_shop.folder / "truth.json").write_text(text)
+    with pytest.raises(ShopError, match=message):
+        shop.read(small_shop.folder)
+
+
+def test_a_word_names_the_sample_a_shop_or_a_folder_of_shops(small_shop: Files) -> None:
+    assert list(shop.find("sample")) == [None]
+    assert list(shop.find(str(small_shop.folder))) == [small_shop.folder]
+    assert list(shop.find(str(small_shop.folder.parent))) == [small_shop.folder]
 
 
 def test_a_product_that_is_listed_twice_is_named(small_shop: Files) -> None:

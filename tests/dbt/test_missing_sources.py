@@ -19,7 +19,10 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     warehouse = Warehouse(folder / "shop", folder / "target")
     with duckdb.connect(str(warehouse.path)) as connection:
         connection.execute("create schema raw_published")
-        connection.execute("create table raw_published.deliveries as select 'shop' as source_name")
+        connection.execute(
+            "create table raw_published.deliveries as select 'shop' as source_name, 'purchases' as table_name, "
+            "'monday' as delivery, timestamp '2026-11-20 02:00:00' as delivered_at"
+        )
     return warehouse
 
 
@@ -59,4 +62,4 @@ def test_a_missing_table_gets_the_columns_and_types_that_its_source_declares(
 
 
 def test_a_table_that_is_there_stays_as_it_is(warehouse: Warehouse, built: "subprocess.CompletedProcess[str]") -> None:
-    assert warehouse.rows("from raw_published.deliveries") == [("shop",)]
+    assert warehouse.rows("select source_name, delivery from raw_published.deliveries") == [("shop", "monday")]

@@ -64,9 +64,9 @@ def odd_shops() -> list[Purchase]:
     lines += [Purchase("extremes", "all", category, END) for category in sorted({line.category for line in some})]
     lines += [Purchase("extremes", "all", "bread", END), Purchase("extremes", "lapsed", "bread", END - DAY * 279)]
     # A category that was first sold this week.
-    lines += [Purchase("extremes", f"c{n:04}", "new", END - DAY * 3) for n in range(3)]
+    lines += [Purchase("extremes", "c0000", "new", END - DAY * 3)]
     # A name with everything that SQL gives a meaning to.
-    lines += [Purchase("extremes", f"c{n:04}", "100% 'x': _y", END - DAY * 100) for n in range(0, 50, 2)]
+    lines += [Purchase("extremes", f"c{n:04}", "100% 'x': _y", END - DAY * 200) for n in range(0, 50, 2)]
     return lines
 
 
@@ -109,6 +109,7 @@ def close(first: dict[str, list[tuple[object, ...]]], second: dict[str, list[tup
     )
 
 
+@pytest.mark.slow
 def test_what_happens_after_a_date_changes_nothing_that_is_scored_as_of_it(folder: Path) -> None:
     lines = shop("s", END, 300, 120, 25, seed=1)
     as_of = END - 2 * 28 * DAY
@@ -247,8 +248,8 @@ def test_three_thousand_products_and_few_customers_with_other_settings(folder: P
                count(likelihood_low) from cross_sell.customer_opportunities"""
     )
     # Forty customers, who each own fewer than 150 of more than 3,000 products.
-    assert kept == candidates > 40 * 2850
-    assert (horizon, interval) == (7, 0)
+    assert kept == candidates == interval > 40 * 2850
+    assert horizon == 7
     ((bad,),) = built.rows(
         "select count(*) from intermediate.int_scores where not coalesce(likelihood between 0 and 1, false)"
     )
@@ -288,7 +289,7 @@ def test_the_weights_are_those_of_a_regression_computed_another_way(shops: Wareh
     described = shops.rows("select column_name from (describe intermediate.int_score_learning)")
     fixed = ("source_name", "step", "window_step", "adopted", "weight", "base")
     features = [name for (name,) in described if name not in fixed]
-    assert len(features) == 13
+    assert len(features) == 14
     for source, step in (("six_categories", 2), ("extremes", 0)):
         where = f"where source_name = '{source}' and step = {step}"
         rows = shops.rows(
@@ -297,11 +298,13 @@ def test_the_weights_are_those_of_a_regression_computed_another_way(shops: Wareh
         (weights,) = shops.rows(f"select intercept, {', '.join(features)} from intermediate.int_score_weights {where}")
         assert len(rows) > 100
         columns_of_x = list(zip(*rows, strict=True))[4:]
-        precision = [0.5] + [5 * max(0.001, statistics.pvariance(column)) for column in columns_of_x]
+        precision = [0.5] + [8 * max(0.001, statistics.pvariance(column)) for column in columns_of_x]
         assert weights == pytest.approx(newton(rows, precision), abs=1e-6)
 
 
-@pytest.mark.parametrize("regression", ["int_score_feature_weights", "int_score_level", "int_score_bend"])
+@pytest.mark.parametrize(
+    "regression", ["int_score_feature_weights", "int_score_trust", "int_score_score_shift", "int_score_rate_shift"]
+)
 @pytest.mark.parametrize("source", ["ordinary", "extremes", "noise"])
 def test_the_last_round_of_a_regression_moves_no_weight(shops: Warehouse, regression: str, source: str) -> None:
     last_two = shops.rows(
@@ -312,8 +315,8 @@ def test_the_last_round_of_a_regression_moves_no_weight(shops: Warehouse, regres
             order by step, round_number"""
     )
     assert last_two
-    # Four rounds are enough for a calibration: a change in its fourth digit moves no likelihood that anybody reads.
-    settled = 1e-3 if regression == "int_score_bend" else 1e-6
+    # Trust is around one: its fifth digit moves no likelihood that anybody reads.
+    settled = 1e-4 if regression == "int_score_trust" else 1e-6
     for before, last in zip(last_two[::2], last_two[1::2], strict=True):
         assert last == pytest.approx(before, abs=settled)
 
@@ -325,21 +328,25 @@ def test_a_base_far_below_the_observed_rate_is_raised_to_it(folder: Path, shops:
     with duckdb.connect(str(far_below.path)) as connection:
         described = connection.execute("describe intermediate.int_score_sample").fetchall()
         no_features = {"source_name", "step", "customer_number", "category_number", "adopted", "weight", "base"}
+        no_features |= {"weight_without_outcome"}
         features = [name for name, *_ in described if name not in no_features]
         connection.execute("insert into intermediate.int_score_dates by name select 'far' as source_name, 0 as step")
+        connection.execute(
+            """insert into intermediate.int_score_categories by name
+               select 'far' as source_name, 1 as step, 3 as first_sold_step,
+                   60 as candidate_count, 1e-6 as adoption_rate"""
+        )
         connection.execute(
             f"""insert into intermediate.int_score_sample by name
                 select 'far' as source_name, 1 as step, range % 2 as adopted, 1 as weight,
                     ln(1e-6 / (1 - 1e-6)) as base, {", ".join(f"0 as {name}" for name in features)}
                 from range(60)"""
         )
-    far_below.build(tests=False, select="int_score_start int_score_level int_score_feature_weights")
+    far_below.build(tests=False, select="int_score_start int_score_feature_weights")
 
-    last = "where source_name = 'far' order by round_number desc limit 1"
-    ((level,),) = far_below.rows(f"select level from intermediate.int_score_level {last}")
-    assert level == pytest.approx(13.362502, abs=1e-6)
     (weights,) = far_below.rows(
-        f"select intercept, {', '.join(features)} from intermediate.int_score_feature_weights {last}"
+        f"""select intercept, {", ".join(features)} from intermediate.int_score_feature_weights
+            where source_name = 'far' order by round_number desc limit 1"""
     )
     assert weights == pytest.approx((13.362502, *[0.0] * len(features)), abs=1e-6)
 

@@ -81,7 +81,8 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
         "name": "customer_key",
         "logicalType": "string",
         "physicalType": "string",
-        "description": "The customer, as source_name:customer_id. Unique across all shops.",
+        "description": "The customer, as source_name:customer_id; a person of customer_identities as person:<person>. "
+        "Unique across all shops.",
         "primaryKey": True,
         "primaryKeyPosition": 1,
         "required": True,
@@ -105,13 +106,14 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
         "dimension": "accuracy",
         "type": "sql",
         "description": "A customer has a recency exactly when they have bought.",
-        "query": "select count(*) from core.dim_customers "
-        "where not coalesce((basket_count = 0) = (recency_days is null), false)",
+        "query": "select count(*) from core.dim_customers where (spending_basis = 'purchase lines') "
+        "and not coalesce((basket_count = 0) = (recency_days is null), false)",
         "mustBe": 0,
+        "severity": "error",
     }
-    not_empty = column(documents, "core", "fct_purchases", "purchase_line_key")["quality"]
-    assert [rule["name"] for rule in not_empty] == ["fct_purchases_is_not_empty"]
-    assert not_empty[0]["description"] == "There is at least one purchase line."
+    not_empty = column(documents, "core", "fct_category_spending", "category_spending_key")["quality"]
+    assert [rule["name"] for rule in not_empty] == ["fct_category_spending_is_not_empty"]
+    assert not_empty[0]["description"] == "There is at least one customer who bought something."
 
 
 def test_a_table_whose_key_has_several_columns_says_so(documents: dict[str, Document]) -> None:
@@ -124,7 +126,7 @@ def test_a_table_whose_key_has_several_columns_says_so(documents: dict[str, Docu
     others = table(documents, "cross_sell", "customer_opportunities")["quality"]
     assert [rule["arguments"] for rule in others if rule.get("metric") == "duplicateValues"] == [
         {"properties": ["customer_key", "category_key"]},
-        {"properties": ["customer_key", "rank"]},
+        {"properties": ["customer_key", "source_name", "rank"]},
     ]
 
 
@@ -191,6 +193,28 @@ def test_the_promised_freshness_is_the_age_of_purchases_that_stops_publication(m
     contract = yaml.safe_load(render(replace(metadata, manifest=manifest))["core.odcs.yaml"])
     fresh = [level for level in contract["slaProperties"] if level["property"] == "freshness"]
     assert {(level["value"], level["unit"]) for level in fresh} == {(72, "h")}
+
+
+def test_of_several_shops_each_has_its_own_promise_and_one_that_is_history_has_none(metadata: Metadata) -> None:
+    manifest = copy.deepcopy(metadata.manifest)
+    first = manifest["sources"]["source.next_aisle.complete_journey.purchases"]
+    for name, freshness in (
+        ("weekly_shop", {**first["freshness"], "error_after": {"count": 8, "period": "day"}}),
+        ("history", None),
+    ):
+        other = {**first, "source_name": name, "freshness": freshness}
+        manifest["sources"][f"source.next_aisle.{name}.purchases"] = other
+    shops = replace(metadata, manifest=manifest, sources=["complete_journey", "weekly_shop", "history"])
+    contract = yaml.safe_load(render(shops)["core.odcs.yaml"])
+    levels = contract["slaProperties"]
+    assert {(level["value"], level["description"]) for level in levels if level["property"] == "freshness"} == {
+        (48, "The newest purchase of complete_journey is at most so old, or the shop is held."),
+        (8 * 24, "The newest purchase of weekly_shop is at most so old, or the shop is held."),
+    }
+    (complete,) = [level for level in levels if level["property"] == "rows_arrive_complete"]
+    assert complete["description"].endswith(
+        "a breach stops publication, or the shop whose deliveries break it is held."
+    )
 
 
 def test_the_readers_of_a_table_are_in_the_contract_also_those_who_read_it_through_a_metric(

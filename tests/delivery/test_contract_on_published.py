@@ -44,7 +44,8 @@ BREACHES = {
     "update core.dim_customers set recency_score = 6": "Check that field recency_score has a maximum of 5",
     "update core.fct_purchases set basket_key = 'none'": "Check that field basket_key has no values missing from "
     "fct_baskets.basket_key",
-    "update core.fct_purchases set amount = -1": "Every purchase line has an amount above zero.",
+    "update core.fct_purchases set amount = -1": "Every purchase line has an amount above zero; in another currency it "
+    "may be less than a cent.",
     "update core.fct_purchases set purchased_at = '2001-01-01'": "Freshness of fct_purchases.purchased_at < 48h",
     "drop table core.dim_categories": "Check that field 'category_key' is present",
 }

@@ -1,13 +1,14 @@
 """The figures of a published copy, added up by hand."""
 
 import datetime as dt
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
 
-from delivery.figures import Figures, ObjectiveStatus, Shop, read
+from delivery.figures import Figures, Finding, Gap, ObjectiveStatus, Shop, ShopStatus, UndatedShop, read
 from warehouse.paths import Paths
 
 # One shop whose newest day is 2026-11-20. Ann and Ben have lists of four categories, of which milk is a staple: their
@@ -21,7 +22,34 @@ TABLES = """
     ) as t(source_name, purchase_date, amount, customer_key);
     create table core.dim_customers as from (values ('shop', 2.0, 2, false), ('shop', 1.0, 1, true))
         as t(source_name, purchase_frequency, basket_count, is_inferred);
-    create table core.dim_categories as from (values ('soup', 'Soup')) as t(category_key, category_label);
+    create table core.customer_numbers as from (values ('crm', false), ('crm', false), ('crm', true), ('shop', false))
+        as t(source_name, is_inferred);
+    create table core.fct_category_spending as from (values
+        ('crm', 900.00::decimal(18, 2), 'a'), ('crm', 6.00, 'a'), ('shop', 7.00, 'ann'), ('shop', 7.00, 'ben')
+    ) as t(source_name, amount, customer_key);
+    create table core.daily_exchange_rates as from (values ('shop', 'EUR'), ('crm', 'EUR'))
+        as t(source_name, reporting_currency);
+    create table core.dim_categories as from (values
+        ('soup', 'Soup', 'shop', 12.50::decimal(18, 2)),
+        ('crm:fish', 'Fish', 'crm', 6.00), ('crm:wines', 'Wines', 'crm', 900.00), ('crm:sweets', 'Sweets', 'crm', 0.00)
+    ) as t(category_key, category_label, source_name, total_spending);
+    create table cross_sell.score_status as from (values
+        ('shop', 'purchase lines', 'Scored.', 3), ('crm', 'totals without dates', 'No dates.', 2)
+    ) as t(source_name, spending_basis, description, buyer_count);
+    create table cross_sell.category_gaps as from (values
+        ('crm', 'a', 'crm:fish', 'Fish', false, 0.5::double, 1.10::double, 'Meat'),
+        ('crm', 'b', 'crm:fish', 'Fish', false, 0.5, 1.20, 'Meat'),
+        ('crm', 'c', 'crm:fish', 'Fish', false, 0.5, 1.00, 'Wines'),
+        ('crm', 'a', 'crm:sweets', 'Sweets', false, 0.4, 1.30, 'Fish'),
+        ('crm', 'a', 'crm:wines', 'Wines', true, 0.9, 2.00, 'Fish')
+    ) as t(
+        source_name, customer_key, category_key, category_label, is_staple, penetration, lift, strongest_category_label
+    );
+    create table quality.findings as from (values
+        ('crm', 'customers', 'birth_year', 'implausible_birth_year'),
+        ('crm', 'customers', 'education', 'replaced_word'),
+        ('crm', 'customers', 'education', 'replaced_word')
+    ) as t(source_name, table_name, column_name, finding);
     create table core.fct_purchases as from (values ('shop', 'soup', true, 12.50::decimal(18, 2)))
         as t(source_name, category_key, is_merchandise, amount);
     create table cross_sell.customer_opportunities as
@@ -44,8 +72,13 @@ TABLES = """
         ('shop', date '2026-10-01', 'learned', 'score', 0.9, 0.4, 5, 0.75),
         ('shop', date '2026-09-01', null, 'popularity', 0.7, 0.1, 5, null)
     ) as t(source_name, as_of_date, score_basis, method, auc, ndcg_at_k, k, predicted_over_observed);
-    create table quality.row_reconciliation as from (values ('shop', 'purchases', 3, 2, 1))
-        as t(source_name, table_name, raw_rows, kept_rows, rejected_rows);
+    create table quality.row_reconciliation as from (values
+        ('shop', 'customers', 1, 1, 0), ('shop', 'purchases', 3, 2, 1)
+    ) as t(source_name, table_name, raw_rows, kept_rows, rejected_rows);
+    create table quality.shop_status as from (values
+        ('shop', null::timestamp, null::varchar, timestamp '2026-11-20 21:00', 5, 0),
+        ('late shop', timestamp '2026-11-19 02:00', 'too old', null, 0, 2)
+    ) as t(source_name, held_since, reason, newest_purchase, delivery_count, waiting_delivery_count);
     create table quality.rejected_rows as from (values ('shop', 'purchases', 'zero_amount', 0.00::decimal(18, 2)))
         as t(source_name, table_name, rejection_reason, amount);
     create table quality.slo_status as from (values
@@ -62,13 +95,17 @@ TABLES = """
 """
 
 
-@pytest.fixture(scope="module")
-def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
-    paths = Paths(tmp_path_factory.mktemp("figures"))
+def publish(folder: Path, changes: str = "") -> Paths:
+    paths = Paths(folder)
     paths.published.parent.mkdir()
     with duckdb.connect(str(paths.published)) as connection:
-        connection.execute(TABLES)
-    return read(paths)
+        connection.execute(TABLES + changes)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory: pytest.TempPathFactory) -> Figures:
+    return read(publish(tmp_path_factory.mktemp("figures")))
 
 
 @pytest.fixture
@@ -108,7 +145,26 @@ def test_the_backtest_says_how_many_of_100_predicted_first_purchases_happened(sh
 def test_totals_and_biggest_categories(shop: Shop, figures: Figures) -> None:
     assert (shop.spending, shop.baskets, shop.customers, shop.known_customers) == (Decimal("1100.00"), 3, 2, 1)
     assert shop.biggest_categories == [("Soup", Decimal("12.50"))]
-    assert [(row.raw, row.kept, row.rejected) for row in figures.rows] == [(3, 2, 1)]
+    assert [(row.raw, row.kept, row.rejected) for row in figures.rows] == [(1, 1, 0), (3, 2, 1)]
+
+
+def test_a_shop_without_a_customer_file_has_no_number_of_customers_in_it(tmp_path: Path) -> None:
+    without = "delete from quality.row_reconciliation where table_name = 'customers'"
+    (shop,) = read(publish(tmp_path, without)).shops
+    assert (shop.customers, shop.known_customers) == (2, None)
+
+
+def test_each_shop_says_how_it_stands_also_one_without_rows(figures: Figures) -> None:
+    assert figures.statuses == [
+        ShopStatus(
+            "late shop", dt.datetime(2026, 11, 19, 2), "too old", None, customers=0, deliveries=0, waiting_deliveries=2
+        ),
+        ShopStatus("shop", None, None, dt.datetime(2026, 11, 20, 21), customers=2, deliveries=5, waiting_deliveries=0),
+    ]
+
+
+def test_spending_is_in_the_reporting_currency(figures: Figures) -> None:
+    assert figures.currency == "EUR"
 
 
 def test_an_objective_that_the_newest_run_did_not_measure_keeps_its_last_status(figures: Figures) -> None:
@@ -133,3 +189,28 @@ def test_a_shop_without_recommendations_has_none(tmp_path: Path) -> None:
         connection.execute("delete from cross_sell.customer_opportunities; delete from cross_sell.score_backtest")
     (shop,) = read(paths).shops
     assert (shop.opportunities, shop.backtest) == (None, None)
+
+
+# Of fish: (1.10 + 1.20 + 1.00) / 3.
+def test_a_shop_without_purchase_lines_has_totals_and_gaps_and_says_why_it_has_no_score(figures: Figures) -> None:
+    (shop,) = figures.undated_shops
+    assert [replace(gap, lift=round(gap.lift, 6)) for gap in shop.gaps] == [
+        Gap("Sweets", 1, 0.4, 1.30, "Fish"),
+        Gap("Fish", 3, 0.5, 1.10, "Meat"),
+    ]
+    assert replace(shop, gaps=[]) == UndatedShop(
+        source="crm",
+        spending=Decimal("906.00"),
+        customers=2,
+        known_customers=2,
+        biggest_categories=[("Wines", Decimal("900.00")), ("Fish", Decimal("6.00"))],
+        why_no_score="No dates.",
+        gaps=[],
+    )
+
+
+def test_values_that_a_rule_left_out_or_replaced_are_counted(figures: Figures) -> None:
+    assert figures.findings == [
+        Finding("crm", "customers", "education", "replaced_word", 2),
+        Finding("crm", "customers", "birth_year", "implausible_birth_year", 1),
+    ]

@@ -245,7 +245,7 @@ def test_a_publication_that_fails_leaves_the_contract_of_the_copy_that_stays(fil
 def test_the_warehouse_knows_which_deliveries_readers_have(filled: Path) -> None:
     def known() -> list[tuple[str, int]]:
         with here.connect() as connection:
-            return connection.execute("select landed_file, hour(delivered_at) from raw_published.deliveries").fetchall()
+            return connection.execute("select delivery, hour(delivered_at) from raw_published.deliveries").fetchall()
 
     note_published_deliveries(here.paths())
     assert known() == []
@@ -256,7 +256,17 @@ def test_the_warehouse_knows_which_deliveries_readers_have(filled: Path) -> None
         connection.execute("create schema quality")
         connection.execute(
             "create table quality.load_metrics as select 'shop' as source_name, 'purchases' as table_name, "
-            "'a.parquet' as landed_file, timestamp '2026-11-20 02:00:00' as delivered_at, 7 as row_count"
+            "'a.parquet' as delivery, timestamp '2026-11-20 02:00:00' as delivered_at, 7 as row_count"
+        )
+    publish([*TABLES, ("quality", "load_metrics")])
+    note_published_deliveries(here.paths())
+    assert known() == [("a.parquet", 2)]
+    # Deliveries of a held shop are not in the published tables.
+    with here.connect() as connection:
+        connection.execute("alter table quality.load_metrics add column is_held boolean default false")
+        connection.execute(
+            "insert into quality.load_metrics "
+            "values ('shop', 'purchases', 'b.parquet', timestamp '2026-11-21 03:00:00', 8, true)"
         )
     publish([*TABLES, ("quality", "load_metrics")])
     note_published_deliveries(here.paths())

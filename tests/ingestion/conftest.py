@@ -1,9 +1,13 @@
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ingestion import sources
 from tests.fixtures import tiny_shop
+from tests.fixtures.shop_api import ShopApi
+from tests.ingestion import corner_shop
 from tests.ingestion.raw import load_shop
 
 
@@ -23,3 +27,13 @@ def loaded(loaded_once: Path, data: Path) -> Path:
     """The tiny shop, landed and loaded, in a data folder of the test's own; the fixture is its landing folder."""
     shutil.copytree(loaded_once, data, dirs_exist_ok=True)
     return data / "landing" / "complete_journey"
+
+
+@pytest.fixture
+def api(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ShopApi]:
+    """The corner shop's API, running and empty; its source is among those that can be loaded."""
+    with ShopApi().running() as api:
+        for name, value in corner_shop.environment(api).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sources, "__path__", [*sources.__path__, str(corner_shop.SOURCES)])
+        yield api

@@ -49,8 +49,7 @@ def contents(*, without_load: bool = False) -> dict[str, list[str]]:
 def ledger() -> list[tuple[Any, ...]]:
     """The ledger's entries in the order of their loads: table, file, rows."""
     return query(
-        f"select table_name, landed_file, row_count from {DATASET}.deliveries "
-        "order by _dlt_load_id, table_name, landed_file"
+        f"select table_name, delivery, row_count from {DATASET}.deliveries order by _dlt_load_id, table_name, delivery"
     )
 
 

@@ -1,3 +1,4 @@
+import datetime as dt
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,9 @@ def test_help_says_what_it_does_and_where_data_lives(capsys: pytest.CaptureFixtu
         main(["--help"])
     assert left.value.code == 0
     output = " ".join(capsys.readouterr().out.split())
-    assert "Load what is new in a source's landing folder into the warehouse's raw tables." in output
+    assert "Load what is new at a source into the warehouse's raw tables." in output
     assert "NEXT_AISLE_DATA" in output
-    assert "{complete_journey}" in output
+    assert "complete_journey" in output
     assert "--table NAME" in output
 
 
@@ -61,9 +62,12 @@ def test_a_load_prints_one_line_per_table_and_its_progress_on_stderr(
     captured = capsys.readouterr()
     *tables, done = captured.out.splitlines()
     assert tables == [
-        "customers: 5 rows from 1 of 1 files; 5 rows in all",
-        "products: 5 rows from 1 of 1 files; 5 rows in all",
-        "purchases: 13 rows from 2 of 2 files; 13 rows in all",
+        "customers: 5 rows from 1 of 1 deliveries; 5 rows in all",
+        "products: 5 rows from 1 of 1 deliveries; 5 rows in all",
+        "purchases: 13 rows from 2 of 2 deliveries; 13 rows in all",
+        # The line of the future, in the newest file.
+        "purchases: WARNING: some rows are of other days than their file: "
+        f"purchases/{tiny_shop.TODAY - dt.timedelta(days=1)}.parquet (1)",
     ]
     assert done.startswith("complete_journey: done in ")
     assert done.endswith(f" s, in {data / 'warehouse.duckdb'}")

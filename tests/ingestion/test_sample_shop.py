@@ -131,9 +131,9 @@ class TestTheFirstLanding:
         }
         assert counts == {"customers": 801, "products": 92_331}
 
-    def test_every_file_keeps_the_contract(self, shop: Path) -> None:
+    def test_every_file_keeps_the_contract(self, shop: Path, tmp_path: Path) -> None:
         deliveries = find_deliveries(shop, SOURCE.tables)
-        checked = [check(delivery) for delivery in [*deliveries[:2], deliveries[2], deliveries[-1]]]
+        checked = [check(delivery, tmp_path) for delivery in [*deliveries[:2], deliveries[2], deliveries[-1]]]
         assert [file.new_columns for file in checked] == [{}, {}, {}, {}]
         assert [file.row_count for file in checked[:2]] == [801, 92_331]
 
@@ -267,7 +267,9 @@ def test_without_its_package_it_names_the_way_out(data: Path, monkeypatch: pytes
     assert not (data / "landing").exists()
 
 
-def test_a_shop_whose_files_went_missing_does_not_become_the_sample(loaded: Path) -> None:
+def test_a_shop_whose_files_went_missing_does_not_become_the_sample(
+    loaded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(loaded)
     messages: list[str] = []
     assert sample_shop.land(here.paths(), say=messages.append) == 0
@@ -275,3 +277,9 @@ def test_a_shop_whose_files_went_missing_does_not_become_the_sample(loaded: Path
         f"{loaded} is empty, but the warehouse has purchases from it: nothing of the sample shop is landed there"
     ]
     assert not loaded.exists()
+    # A shop that was never loaded, because another one was without it, has the tables and no purchases.
+    with here.connect() as connection:
+        connection.execute("delete from raw_complete_journey.purchases")
+    monkeypatch.setattr(sample_shop, "PACKAGE", "no_such_package")
+    with pytest.raises(LoadError, match="the data of the sample shop is not installed"):
+        land_quietly()

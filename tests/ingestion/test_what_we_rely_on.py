@@ -17,12 +17,11 @@ from ingestion.pipeline import dlt_pipeline
 from tests import here
 
 HINTS: dict[str, Any] = {
-    "id": {"name": "id", "data_type": "bigint", "nullable": True, "merge_key": True},
+    "id": {"name": "id", "data_type": "bigint", "nullable": True},
     "sold": {"name": "sold", "data_type": "timestamp", "nullable": True, "timezone": False},
     "name": {"name": "name", "data_type": "text", "nullable": True},
 }
 SCHEMA = pa.schema([("id", pa.int64()), ("sold", pa.timestamp("us")), ("name", pa.string())])
-MERGE = {"disposition": "merge", "strategy": "delete-insert"}
 
 
 @pytest.fixture
@@ -139,18 +138,25 @@ class TestDlt:
             "select id, cast(sold as varchar), name, _dlt_load_id from raw_probe.things"
         ).fetchall() == [(7, "2026-11-19 12:00:00", "x", load_id)]
 
-    def test_a_merge_key_keeps_every_row_of_a_repeated_key(self, connection: duckdb.DuckDBPyConnection) -> None:
-        options: dict[str, Any] = {"write_disposition": MERGE, "file_format": "parquet"}
-        run(connection, [rows((1, "a"), (1, "b"), (2, "c"), (None, "d"))], **options)
-        run(connection, [rows((1, "e"), (1, "f"), (None, "g"))], **options)
-        assert connection.sql("select id, name from raw_probe.things order by all").fetchall() == [
-            (1, "e"),
-            (1, "f"),
-            (2, "c"),
-            # Nothing equals null: the loader itself takes the older one away.
-            (None, "d"),
-            (None, "g"),
-        ]
+    def test_resources_are_read_one_after_the_other_in_the_order_given(
+        self, connection: duckdb.DuckDBPyConnection
+    ) -> None:
+        """The ledger is the last, and knows then how many rows the others had."""
+        read = []
+
+        def numbers(name: str) -> Iterator[Any]:
+            for _ in range(3):
+                read.append(name)
+                yield rows((1, name))
+
+        pipeline = dlt_pipeline("probe", connection, here.paths())
+        pipeline.run(
+            [
+                dlt.resource(numbers(name), name=name, columns=HINTS, file_format="parquet")
+                for name in ("first", "second", "ledger")
+            ]
+        )
+        assert read == ["first"] * 3 + ["second"] * 3 + ["ledger"] * 3
 
     def test_another_type_fails_where_data_types_are_frozen(self, connection: duckdb.DuckDBPyConnection) -> None:
         frozen: dict[str, Any] = {"schema_contract": {"data_type": "freeze"}}

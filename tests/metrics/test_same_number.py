@@ -38,6 +38,17 @@ QUESTIONS = [
     Question("total_spending", "", "select sum(total_spending) from core.dim_customers"),
     Question("total_customers,new_customers", "", f"select count(*), count(first_purchase_date) from {C}"),
     Question("total_products", "", "select count(*) from core.dim_products"),
+    Question("category_spending,category_buyers", "", f"select {SPENDING}, {BUYERS} from {P}"),
+    Question(
+        "category_spending,category_buyers",
+        "category",
+        f"select p.category_key, {SPENDING}, {BUYERS} from {P} group by 1",
+    ),
+    Question(
+        "category_spending,category_buyers",
+        "customer__rfm_segment",
+        f"select c.rfm_segment, {SPENDING}, {BUYERS} from {WITH_CUSTOMERS} group by 1",
+    ),
     Question("total_categories", "", "select count(*) from core.dim_categories"),
     # What a mart holds at its own grain is the metric, by that grain.
     Question(
@@ -344,6 +355,6 @@ def test_the_summary_of_a_run_says_the_same(shop: Shop) -> None:
     [answer] = shop.ask([{"metric_names": metrics}])
     number = dict(zip(answer["columns"], answer["rows"][0], strict=True))
     text = re.sub(r"\s+", " ", output.read_text(encoding="utf-8"))
-    assert f"total spending {number['total_spending']:,.2f} in {number['purchase_count']:,.0f} baskets" in text
+    assert f"total spending {number['total_spending']:,.2f} USD in {number['purchase_count']:,.0f} baskets" in text
     assert f"customers {number['new_customers']:,.0f} who bought" in text
     assert f"purchase frequency {number['purchase_frequency']:,.1f} baskets per customer" in text

@@ -1,16 +1,22 @@
 """What a source sent: how old its newest purchase may be, and whether all of it arrived as it was declared."""
 
 import datetime as dt
+from dataclasses import replace
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from ingestion import source
+from ingestion.file_checks import Quarantine
+from ingestion.landed_files import LandedFiles
 from ingestion.load import load
+from orchestration.assets.raw import raw_assets
 from orchestration.checks import source_checks
 from orchestration.project import read_project
 from tests import here
 from tests.fixtures import tiny_shop
+from warehouse.dbt_project import DbtProjectError
 
 
 def evaluated(data: Path) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
@@ -41,7 +47,7 @@ def test_what_was_landed_is_compared_with_what_is_in_raw_to_the_cent(landing: Pa
     with here.connect() as connection:
         connection.execute(
             "update raw_complete_journey.purchases set sales_value = sales_value + 0.01 "
-            f"where basket_id = 100 and product_id = 10 and _landed_file = 'purchases/{first}.parquet'"
+            f"where basket_id = 100 and product_id = 10 and _delivery = 'purchases/{first}.parquet'"
         )
     check = evaluated(data)["purchases", "landed_files_are_in_raw"]
     assert not check.passed and check.severity == dg.AssetCheckSeverity.ERROR
@@ -54,7 +60,7 @@ def test_what_was_landed_is_compared_with_what_is_in_raw_to_the_cent(landing: Pa
     load("complete_journey", here.paths(), say=lambda _: None)
     assert evaluated(data)["purchases", "landed_files_are_in_raw"].passed
     with here.connect() as connection:
-        connection.execute("delete from raw_complete_journey.purchases where _landed_file like '%' and basket_id = 103")
+        connection.execute("delete from raw_complete_journey.purchases where _delivery like '%' and basket_id = 103")
     check = evaluated(data)["purchases", "landed_files_are_in_raw"]
     assert "(8 rows landed, 6 in raw)" in str(check.description)
 
@@ -75,6 +81,45 @@ def test_columns_of_another_type_or_missing_are_named_and_new_ones_too(landing: 
     assert not products.passed and products.description == "brand is INTEGER, declared VARCHAR"
     assert not purchases.passed and purchases.description == "week is missing, declared BIGINT"
     assert (purchases.metadata["rows_read"].value, purchases.metadata["rows_failed"].value) == (11, 1)
+
+
+@pytest.fixture
+def with_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny shop's products may have rows in quarantine."""
+    declared = source.find("complete_journey")
+    assert isinstance(declared, LandedFiles)
+    tables = tuple(
+        replace(table, quarantine=Quarantine(max_share=0.5)) if table.name == "products" else table
+        for table in declared.tables
+    )
+    monkeypatch.setattr("ingestion.source.find", lambda _name: LandedFiles("complete_journey", tables))
+
+
+def test_rows_in_quarantine_are_warned_of_until_their_file_comes_again(
+    with_quarantine: None, landing: Path, data: Path
+) -> None:
+    with (landing / "products.csv").open("a", encoding="utf-8") as file:
+        file.write("fifteen,1,GROCERY,National,TEA,GREEN TEA,\n")
+    load("complete_journey", here.paths(), say=lambda _: None)
+    check = evaluated(data)["quarantine", "products_quarantine_is_empty"]
+    assert (check.passed, check.severity, check.description, check.metadata["rows"].value) == (
+        False,
+        dg.AssetCheckSeverity.WARN,
+        "1 row in quarantine: products.csv. Correct and replay them: python -m ingestion replay --help",
+        1,
+    )
+    (landing / "products.csv").write_text(tiny_shop.PRODUCTS, encoding="utf-8")
+    load("complete_journey", here.paths(), say=lambda _: None)
+    check = evaluated(data)["quarantine", "products_quarantine_is_empty"]
+    assert (check.passed, check.description) == (True, "No row of products is in quarantine.")
+
+
+def test_a_quarantine_that_the_models_do_not_know_is_refused(with_quarantine: None, data: Path) -> None:
+    with pytest.raises(DbtProjectError) as raised:
+        raw_assets(read_project(), "complete_journey")
+    assert str(raised.value) == (
+        "products of complete_journey may have rows in quarantine: add the table quarantine to the source's yml"
+    )
 
 
 @pytest.mark.parametrize(

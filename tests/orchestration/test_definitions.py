@@ -1,5 +1,6 @@
 """What Dagster shows: one lineage from file to published copy, and who may write when."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ import dagster as dg
 import pytest
 import tzlocal
 
+from ingestion.sources import complete_journey
+from orchestration.assets.landing import landing_assets
 from orchestration.assets.models import BuildConfig
 from orchestration.assets.published import published_asset
 from orchestration.definitions import defs
@@ -58,7 +61,9 @@ def test_the_graph_is_the_one_that_was_reviewed(definitions: dg.Definitions) -> 
 def test_nothing_in_the_graph_is_dangling(definitions: dg.Definitions) -> None:
     assets = definitions.resolve_asset_graph()
     roots = {key for key in assets.get_all_asset_keys() if not assets.get(key).parent_keys}
-    assert {key.path[0] for key in roots} == {"landing", "seeds", "published"}
+    # Shapes that no active source is staged in.
+    empty = {dg.AssetKey(["intermediate", f"int_staged_{shape}"]) for shape in ("category_totals", "findings")}
+    assert {key.path[0] for key in roots - empty} == {"landing", "seeds", "published"}
     published = dg.AssetKey(["published", "next_aisle"])
     upstream, seen = [published], set()
     while upstream:
@@ -91,6 +96,18 @@ def test_every_check_says_what_it_checks_under_a_name_that_fits(definitions: dg.
         "give the dbt test a description, or its kind a sentence in quality/data_tests.py"
     )
     assert not [key.name for key in checks if len(key.name) > 60], "give the dbt test a shorter name: in its yml"
+
+
+def test_files_that_are_kept_elsewhere_show_where(monkeypatch: pytest.MonkeyPatch, data: Path) -> None:
+    away = dataclasses.replace(complete_journey.SOURCE, location="sftp://shop.example/out/")
+    monkeypatch.setattr(complete_journey, "SOURCE", away)
+    assets = landing_assets(read_project(), "complete_journey")
+    assert isinstance(assets, list)
+    assert [(spec.description, spec.kinds) for spec in assets] == [
+        ("Files sftp://shop.example/out/customers.csv, as the shop sends them.", {"csv", "sftp"}),
+        ("Files sftp://shop.example/out/products.csv, as the shop sends them.", {"csv", "sftp"}),
+        ("Files sftp://shop.example/out/purchases/{date}.parquet, as the shop sends them.", {"parquet", "sftp"}),
+    ]
 
 
 def test_raw_tables_and_marts_have_a_freshness_policy(definitions: dg.Definitions) -> None:
@@ -135,7 +152,7 @@ def test_the_launchpad_offers_what_a_person_sets_and_nothing_else(definitions: d
         if "config" in field.config_type.fields
         for setting in getattr(field.config_type.fields["config"].config_type, "fields", {})
     }
-    assert offered == {"ops.build_models.score_as_of"}
+    assert offered == {"ops.build_models.score_as_of", "ops.build_models.full_refresh"}
 
 
 @pytest.mark.parametrize(

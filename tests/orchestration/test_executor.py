@@ -1,4 +1,4 @@
-"""Runs follow each other, whoever starts them, and a failed one says why."""
+"""Runs follow each other, from wherever they are started, and a failed one says why."""
 
 import contextlib
 import signal

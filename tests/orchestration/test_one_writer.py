@@ -22,6 +22,7 @@ WRITERS = {
     "landing": ["landing", "complete_journey", "products"],
     "loading": ["complete_journey", "products"],
     "what is published": ["published", "deliveries"],
+    "which shops are held": ["published", "held_sources"],
     "models": ["core", "dim_dates"],
     "the verdict and the record of the run": ["history", "runs"],
     "quality tables": ["quality", "slo_status"],

@@ -19,12 +19,16 @@ import pytest
 from delivery.figures import (
     Backtest,
     Figures,
+    Finding,
+    Gap,
     ObjectiveStatus,
     Opportunities,
     Opportunity,
     Rejected,
     RowCounts,
     Shop,
+    ShopStatus,
+    UndatedShop,
 )
 from orchestration.keys import VERDICT
 from orchestration.summary import print_success, print_summary
@@ -61,10 +65,20 @@ SHOP = Shop(
     opportunities=OFFERS,
     backtest=Backtest(6, "learned", (0.823, 0.771), (0.173, 0.154), 5, (94.97, 79.89, 110.39)),
 )
+CRM = UndatedShop(
+    source="crm",
+    spending=Decimal("1356988.00"),
+    customers=2240,
+    known_customers=2239,
+    biggest_categories=[("Wines", Decimal("680816.00"))],
+    why_no_score="The shop does not say when.",
+    gaps=[Gap("Fish", 384, 0.8286, 1.0256, "Sweets")],
+)
 WARNED = ObjectiveStatus("deliveries_have_their_usual_size", False, "warning", NIGHT, "534 rows, usual are 3840")
 FIGURES = Figures(
     rows=[RowCounts("corner_shop", "purchases", 1_485_784, 1_474_425, 11_359)],
     rejected=[Rejected("corner_shop", "purchases", "zero_quantity", 8946, Decimal("12.52"))],
+    statuses=[ShopStatus("corner_shop", None, None, dt.datetime(2026, 11, 20, 23), 2469, 9, 0)],
     shops=[SHOP],
     objectives=[ObjectiveStatus(f"objective_{n}", True, "met", NIGHT, None) for n in range(16)] + [WARNED],
 )
@@ -93,8 +107,64 @@ def test_it_says_what_to_offer_what_it_is_worth_and_how_sure_that_is(paths: Path
     assert "That is 0.70 per recommendation: an offer that costs more, costs more than the customer is expected" in text
     assert "Left out: staples, which many customers buy anyway: Milk; Bread; Beef and 1 more." in text
     assert "for every 100 first purchases predicted, 95 happened (80 to 110 at single dates)" in text
+    assert "for the first time in the 28 days after 2026-11-20, with the 90 % range" in text
     assert "zero quantity 8,946 12.52" in text
     assert "Seconds 58.6" in text
+
+
+def test_a_shop_without_a_customer_file_is_not_said_to_have_customers_in_it(paths: Paths) -> None:
+    text = words(summary(FIGURES, paths))
+    assert "customers 2,469 who bought; 801 are in the customer file" in text
+    text = words(summary(replace(FIGURES, shops=[replace(SHOP, known_customers=None)]), paths))
+    assert "customers 2,469 who bought; the shop sends no customer file" in text
+
+
+def test_a_shop_without_dates_says_that_it_has_no_score_and_lists_what_similar_customers_buy(paths: Paths) -> None:
+    text = words(summary(replace(FIGURES, undated_shops=[CRM]), paths))
+    assert "crm, totals without dates total spending 1,356,988.00 so far" in text
+    assert "customers 2,240 who spent; 2,239 are in the customer file" in text
+    assert "biggest categories Wines 680,816.00" in text
+    assert "No score: The shop does not say when." in text
+    assert "Fish Sweets 384 83 % 1.03" in text
+    in_dollars = words(summary(replace(FIGURES, undated_shops=[CRM], currency="USD"), paths))
+    assert "total spending 4,645,670.89 USD in 156,937 baskets" in in_dollars
+    assert "total spending 1,356,988.00 USD so far" in in_dollars
+    without = words(summary(replace(FIGURES, undated_shops=[replace(CRM, gaps=[])]), paths))
+    assert "Every customer buys in every category, except for staples." in without
+
+
+def test_values_that_a_rule_left_out_or_replaced_are_counted_where_there_are_any(paths: Paths) -> None:
+    title = "Left out, replaced, or worth a look"
+    assert title not in summary(FIGURES, paths)
+    figures = replace(FIGURES, findings=[Finding("crm", "customers", "education", "replaced_word", 203)])
+    text = words(summary(figures, paths))
+    assert title in text and "crm customers education replaced word 203" in text
+
+
+def test_of_several_shops_each_has_a_line_and_a_held_one_says_since_when_and_why(paths: Paths) -> None:
+    night = f"{NIGHT.replace(tzinfo=dt.UTC).astimezone():%Y-%m-%d %H:%M}"
+    statuses = [
+        *FIGURES.statuses,
+        ShopStatus("late_shop", NIGHT, "the newest purchase is 60 hours old", dt.datetime(2026, 11, 17, 20), 310, 9, 2),
+        ShopStatus("crm", NIGHT, "crm.csv is empty", None, 2240, 1, 0),
+        ShopStatus("new_shop", NIGHT, "landing/new_shop does not exist", None, 0, 0, 0),
+    ]
+    shops = [SHOP, replace(SHOP, source="late_shop")]
+    text = words(summary(replace(FIGURES, statuses=statuses, shops=shops, undated_shops=[CRM]), paths))
+    assert f"crm, totals without dates; held since {night} total spending" in text
+    assert "! crm: its tables stay as they were published last. crm.csv is empty." in text
+    assert f"late_shop, 2025-11-16 to 2026-11-20; held since {night} total spending" in text
+    assert "corner_shop nothing new 2026-11-20 2,469" in text
+    assert f"late_shop held since {night} 2026-11-17 310" in text
+    assert f"new_shop held since {night} - 0" in text
+    assert (
+        "! late_shop: its tables stay as they were published last. the newest purchase is 60 hours old. "
+        "2 new deliveries wait."
+    ) in text
+    assert "! new_shop: it has no rows yet. landing/new_shop does not exist." in text
+    assert "Published 2 MB, without the new rows of late_shop, crm, new_shop; from now on everyone reads this:" in text
+    # The only shop needs no table of its own: all of the summary is about it.
+    assert "newest purchase" not in summary(FIGURES, paths)
 
 
 def test_an_objective_that_was_not_measured_in_the_run_keeps_its_warning_with_its_date(paths: Paths) -> None:
@@ -122,8 +192,12 @@ def test_data_is_shown_as_data(paths: Paths, data: str) -> None:
     figures = Figures(
         [RowCounts(data, data, 1, 1, 0)],
         [Rejected(data, data, data, 1, None)],
+        [ShopStatus(data, NIGHT, data, NIGHT, 1, 3, 2), ShopStatus(data, NIGHT, data, None, 0, 0, 0)],
         [shop],
         [ObjectiveStatus("fresh", True, "warning", NIGHT, data)],
+        data,
+        [replace(CRM, source=data, biggest_categories=[(data, Decimal(1))], gaps=[Gap(data, 1, 0.5, 1.0, data)])],
+        [Finding(data, data, data, data, 1)],
     )
     text = summary(figures, paths)
     assert re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800]", text) == []
@@ -164,8 +238,8 @@ def test_a_failed_run_says_the_cause_first_and_names_the_file_with_the_details(p
     assert "in load_corner_shop" in (paths.root / "nightly.log").read_text(), "the traceback is in the file"
 
 
-def test_of_many_failed_checks_some_are_shown_and_the_others_counted_and_in_the_file(paths: Paths) -> None:
-    names = [f"check_{n}" for n in range(5)]
+def test_failed_checks_are_shown_and_of_very_many_the_last_ones_counted_and_named_in_the_file(paths: Paths) -> None:
+    names = [f"check_{n:02}" for n in range(24)]
 
     table = dg.AssetKey(["core", "dim_customers"])
 
@@ -176,7 +250,7 @@ def test_of_many_failed_checks_some_are_shown_and_the_others_counted_and_in_the_
             yield dg.AssetCheckResult(
                 check_name=name,
                 passed=False,
-                severity=dg.AssetCheckSeverity.WARN if name == "check_4" else dg.AssetCheckSeverity.ERROR,
+                severity=dg.AssetCheckSeverity.WARN if name == "check_23" else dg.AssetCheckSeverity.ERROR,
                 description="no key",
                 metadata={
                     "failed_rows": f'uv run python -m delivery query --warehouse "from failed_rows.{name} limit 20"',
@@ -189,14 +263,14 @@ def test_of_many_failed_checks_some_are_shown_and_the_others_counted_and_in_the_
         raise RuntimeError("the checks did not pass")
 
     text = failed_run(paths, build, publish)
-    assert words(text).count("check failed:") == 3
-    assert "core.dim_customers, check check_0: no key (2 rows)" in text
-    command = '    uv run python -m delivery query --warehouse "from failed_rows.check_0 limit 20"'
+    assert words(text).count("check failed:") == 20
+    assert "core.dim_customers, check check_19: no key (2 rows)" in text
+    command = '    uv run python -m delivery query --warehouse "from failed_rows.check_00 limit 20"'
     assert command in text.splitlines()
-    assert "1 more error and 1 more warning: see the details" in words(text)
+    assert "3 more errors and 1 more warning, all named in the details" in words(text)
     details = (paths.root / "nightly.log").read_text()
-    assert "check failed: core.dim_customers, check check_3: no key" in details
-    assert "check warning: core.dim_customers, check check_4: no key" in details
+    assert "check failed: core.dim_customers, check check_22: no key" in details
+    assert "check warning: core.dim_customers, check check_23: no key" in details
 
 
 def test_a_run_that_was_stopped_says_so(paths: Paths) -> None:
@@ -212,10 +286,10 @@ def test_no_error_of_dbt_is_lost(paths: Paths) -> None:
     results = [
         {
             "unique_id": f"model.next_aisle.int_{n}",
-            "status": "error" if n < 5 else "skipped",
+            "status": "error" if n < 22 else "skipped",
             "message": f"no\ntable {n}",
         }
-        for n in range(7)
+        for n in range(25)
     ]
     paths.dbt_target.mkdir()
     (paths.dbt_target / "run_results.json").write_text(json.dumps({"results": results}))
@@ -226,10 +300,10 @@ def test_no_error_of_dbt_is_lost(paths: Paths) -> None:
 
     text = words(failed_run(paths, build_models))
     assert "modelling failed: int_0: no table 0 modelling failed: int_1: no table 1" in text
-    assert "int_3" not in text
-    assert "2 more errors: see the details" in text
+    assert "int_19: no table 19" in text and "int_20" not in text
+    assert "2 more errors, all named in the details" in text
     assert "exit code" not in text, "dbt's own errors say more"
-    assert "modelling failed: int_4: no table 4" in (paths.root / "nightly.log").read_text()
+    assert "modelling failed: int_21: no table 21" in (paths.root / "nightly.log").read_text()
 
 
 def test_an_objective_that_stops_the_run_is_named_as_one(paths: Paths) -> None:

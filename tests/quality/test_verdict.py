@@ -21,8 +21,16 @@ ROWS = Objective(
 CHECKS = ROWS.model_copy(update={"name": "of_checks", "unit": "checks", "warn_below": 100, "breach_below": 60})
 
 
-def check(status: str, read: int | None, failed: int | None, *, table: str = "core.t", name: str = "kind_t") -> Check:
-    return Check(name, table, 0.0, status, read, failed, f"{failed} of {read}", (name, "kind"))
+def check(
+    status: str,
+    read: int | None,
+    failed: int | None,
+    *,
+    table: str = "core.t",
+    name: str = "kind_t",
+    is_held: bool = False,
+) -> Check:
+    return Check(name, table, 0.0, status, read, failed, f"{failed} of {read}", (name, "kind"), is_held)
 
 
 def stand(objective: Objective, *checks: Check) -> Standing:
@@ -66,6 +74,21 @@ def test_of_checks_the_share_that_passed_counts() -> None:
     assert (one_of_three.status, one_of_three.lowest_in_run) == ("warning", 66.666666667)
     half = stand(CHECKS, passed, warned)
     assert (half.status, half.lowest_in_run) == ("breach", 50.0)
+
+
+def test_what_fails_in_a_held_shop_is_a_warning_that_names_it_however_much_it_is() -> None:
+    good, held = check("pass", 100, 0), check("warn", 100, 60, table="raw_held.purchases", is_held=True)
+    standing = stand(ROWS, good, held)
+    assert (standing.status, standing.stops) == ("warning", False)
+    # It counts in what was attained, and so in the error budget: 60 of 200.
+    assert (standing.attained_in_run, standing.lowest_in_run) == (70.0, 40.0)
+    assert standing.description == (
+        "warning: 40 % in this run, 98 % promised. raw_held.purchases: 60 of 100. The shop is held for it"
+    )
+    # Of two checks one failed: 50 %, below the 60 % of a breach. But that one is not published.
+    assert stand(CHECKS, good, held).status == "warning"
+    # The rows of the others are judged as always.
+    assert stand(ROWS, check("warn", 100, 60), held).stops
 
 
 def test_only_a_breach_of_an_objective_that_blocks_stops_publication() -> None:

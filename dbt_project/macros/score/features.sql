@@ -4,10 +4,11 @@
 {% macro score_features() -%}
   {{ return({
     'adoption_log_odds': log_odds('k.adoption_rate'),
-    'residual_co_ownership': compressed_residual_co_ownership(),
+    'residual_co_ownership': damped('p.residual_co_ownership'),
     'expected': expected_ownership(),
     'log_expected': 'ln(least(' ~ expected_ownership() ~ ', 1) + ' ~ minimum_expected_ownership() ~ ')',
-    'residual_by_expected': compressed_residual_co_ownership() ~ ' * ' ~ expected_ownership(),
+    'residual_by_expected': damped('p.residual_co_ownership') ~ ' * ' ~ expected_ownership(),
+    'directed_evidence': damped('p.directed_evidence'),
     'recent_popularity': 'k.recent_popularity',
     'popularity': 'k.popularity',
     'pace': 'ln(1 + c.adopted_recent)',
@@ -19,10 +20,19 @@
   }) }}
 {%- endmacro %}
 
-{#- Residual co-ownership of the category with what the customer owns, on a log scale on both sides of zero: large values
-    count only a little more. -#}
-{% macro compressed_residual_co_ownership() -%}
-  {{ return('sign(p.residual_co_ownership) * ln(1 + abs(p.residual_co_ownership))') }}
+{#- The features that say what a customer's other categories mean for one, and those of the customer's habits. The others are
+    those of the category alone. -#}
+{% macro score_feature_groups() -%}
+  {%- set groups = {
+    'ownership': ['residual_co_ownership', 'residual_by_expected', 'directed_evidence'],
+    'habits': ['expected', 'log_expected', 'pace', 'recent_visits', 'visits', 'recency', 'breadth', 'newness'],
+  } -%}
+  {{ return(groups) }}
+{%- endmacro %}
+
+{#- A value on a log scale on both sides of zero: large values count only a little more. -#}
+{% macro damped(value) -%}
+  {{ return('sign(' ~ value ~ ') * ln(1 + abs(' ~ value ~ '))') }}
 {%- endmacro %}
 
 {#- How likely the customer would be to own the category if only the number of categories they own and its share of all

@@ -5,14 +5,20 @@
     rows: the relation to learn from, with source_name, step, adopted (0 or 1), weight, base (log odds that the
         regression starts from) and the columns that are weighed.
     intercept: name for the weight of the constant.
-    start: where the intercept starts, a column of int_score_start or a number; the other weights start at 0.
+    start: where the intercept starts, a column of `starts` or a number; the other weights start at 0.
     columns: from the name of each other weight to the column of `rows` that it belongs to.
+    starts: the relation with the shops and dates, int_score_start if there is none.
+    precisions: from the name of a weight to the precision of its own prior, in the column's unit.
     Result: source_name, step, round_number, and the weights by their names.
 
     Each round solves H d = g, where g is the gradient of the log posterior and H its negative Hessian, and moves the
-    weights by d. A Gaussian prior shrinks each weight toward zero where there is little data. Its precision is for columns
-    of variance one, and is multiplied by the column's own variance, so that the unit of a column does not matter. -#}
-{% macro newton_round(rows, intercept, start, columns={}) -%}
+    weights by d, or by a part of d: from far away, a whole step may end where the likelihood is flat, and the next one
+    anywhere. So no step changes the log odds by more than regression_longest_step, as a root mean square over the rows,
+    weighted by their curvature, which is sqrt(g d / sum of curvatures).
+
+    A Gaussian prior shrinks each weight toward zero where there is little data. Its precision is for columns of variance
+    one, and is multiplied by the column's own variance, so that the unit of a column does not matter. -#}
+{% macro newton_round(rows, intercept, start, columns={}, precisions={}, starts=none) -%}
 {%- set weights = [intercept] + columns.keys() | list -%}
 {%- set factors = {intercept: ''} -%}
 {%- for weight, column in columns.items() -%}
@@ -40,7 +46,7 @@ previous as (
         {%- for weight in columns %},
         0 as {{ weight }}
         {%- endfor %}
-    from {{ ref('int_score_start') }}
+    from {{ starts or ref('int_score_start') }}
     where not exists (select 1 from {{ this }} as rounds)
 
 ),
@@ -73,9 +79,13 @@ sums as (
     select
         source_name,
         step,
-        cast({{ score_intercept_precision() }} as double) as precision_{{ intercept }}
+        cast({{ precisions.get(intercept, score_intercept_precision()) }} as double) as precision_{{ intercept }}
         {%- for weight, column in columns.items() %},
-        {{ score_weight_precision() }} * greatest({{ score_minimum_variance() }}, var_pop({{ column }})) as precision_{{ weight }}
+        {% if weight in precisions -%}
+        cast({{ precisions[weight] }} as double)
+        {%- else -%}
+        {{ score_weight_precision() }} * greatest({{ score_minimum_variance() }}, var_pop({{ column }}))
+        {%- endif %} as precision_{{ weight }}
         {%- endfor %}
         {%- for weight in weights %},
         sum(residual{{ factors[weight] }}) as g_{{ weight }}
@@ -97,6 +107,11 @@ equations as (
 
     select
         previous.*,
+        sums.h_{{ intercept }}_{{ intercept }},
+        {%- for weight in weights %}
+        sums.g_{{ weight }},
+        sums.precision_{{ weight }},
+        {%- endfor %}
         {%- set lines = [] %}
         {%- for weight in weights %}
           {%- set line = [] %}
@@ -129,6 +144,21 @@ solved as (
         {{ solution('equations', weights | length) }} as moves
     from equations
 
+),
+
+lengths as (
+
+    select
+        *,
+        sqrt(greatest(
+            0,
+            0
+            {%- for weight in weights %}
+            + (g_{{ weight }} - precision_{{ weight }} * {{ weight }}) * {{ list_item('moves', loop.index) }}
+            {%- endfor %}
+        ) / greatest(h_{{ intercept }}_{{ intercept }}, 1e-12)) as length
+    from solved
+
 )
 
 select
@@ -136,9 +166,39 @@ select
     step,
     round_number + 1 as round_number
     {%- for weight in weights %},
-    {{ weight }} + {{ list_item('moves', loop.index) }} as {{ weight }}
+    {{ weight }} + {{ list_item('moves', loop.index) }}
+    * least(1, {{ regression_longest_step() }} / greatest(length, 1e-12)) as {{ weight }}
     {%- endfor %}
-from solved
+from lengths
+{%- endmacro %}
+
+{#- One round of the regression that finds what is added to the log odds of a method (a value of int_score_level_rows.method),
+    so that its likelihoods add up to the expected number of adoptions. -#}
+{% macro level_shift(method) -%}
+{%- set rows %}(select * from {{ ref('int_score_level_rows') }} where method = '{{ method }}') as level_rows{% endset -%}
+{%- set starts %}(
+    select distinct
+        source_name,
+        step,
+        start
+    from {{ ref('int_score_level_rows') }}
+    where method = '{{ method }}'
+) as starts{% endset -%}
+{{ newton_round(rows, 'shift', 'start', precisions={'shift': 0.001}, starts=starts) }}
+{%- endmacro %}
+
+{#- Where a regression starts: how far the log odds of its rows are from the level at which they were adopted. From a base far
+    away, it would take many rounds to get there. Adding half a pair keeps the logarithm finite where all or none were adopted. -#}
+{% macro distance_to_level(rows) -%}
+    select
+        source_name,
+        step,
+        ln((sum(weight * adopted) + 0.5) / (sum(weight * (1 - adopted)) + 0.5))
+        - ln(sum(weight * {{ likelihood('base') }}) / sum(weight * (1 - {{ likelihood('base') }}))) as distance_to_level
+    from {{ rows }}
+    group by
+        source_name,
+        step
 {%- endmacro %}
 
 {#- The weights of a regression's last round. Every column is qualified, because a round reads its own table, whose columns
@@ -161,6 +221,12 @@ from solved
   {%- for weight, column in columns.items() %} + {{ weights_alias }}.{{ weight }} * {{ columns_alias }}.{{ column }}{% endfor -%}
 {%- endmacro %}
 
+{#- Some of the columns times their weights, without the intercept; names that are no columns count nothing. -#}
+{% macro weighted_group(names, weights_alias, columns, prefix='') -%}
+  0.0
+  {%- for name in names if name in columns %} + {{ weights_alias }}.{{ name }} * {{ prefix }}{{ columns[name] }}{% endfor -%}
+{%- endmacro %}
+
 {#- The features as newton_round wants them: each weight has the name of its feature. -#}
 {% macro score_feature_columns() -%}
   {%- set columns = {} -%}
@@ -168,11 +234,6 @@ from solved
     {%- do columns.update({feature: feature}) -%}
   {%- endfor -%}
   {{ return(columns) }}
-{%- endmacro %}
-
-{#- The weights of the calibration, and the columns of int_score_raw_scores that they belong to. -#}
-{% macro score_calibration_columns() -%}
-  {{ return({'stretch': 'distance', 'bend': 'squared_distance'}) }}
 {%- endmacro %}
 
 {#- Solves n linear equations, a list of lists: each the coefficients and, at the end, the constant. Gauss-Jordan

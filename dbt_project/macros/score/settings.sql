@@ -16,10 +16,51 @@
   {{ return(3) }}
 {%- endmacro %}
 
-{#- How many earlier dates the score is built for: those that the back-test judges, and before them those that the
-    first of these learns from. Dates are numbered back from the newest, a horizon apart: step 0 is the newest. -#}
+{#- The score is tried at each date that the back-test judges, and at the date before the first of them. -#}
+{% macro score_last_scored_step() -%}
+  {{ return(var('score_backtest_dates') + 1) }}
+{%- endmacro %}
+
+{#- An active customer came within this many steps before the date's own. -#}
+{% macro score_active_steps() -%}
+  {{ return((var('score_active_days') / var('score_horizon_days')) | round(0, 'ceil') | int) }}
+{%- endmacro %}
+
+{#- How many earlier dates the score is built for: those that are scored, and before them those that the first of these
+    learns from. Dates are numbered back from the newest, a horizon apart: step 0 is the newest. -#}
 {% macro score_last_step() -%}
-  {{ return(var('score_backtest_dates') + score_learning_windows()) }}
+  {{ return(score_last_scored_step() + score_learning_windows()) }}
+{%- endmacro %}
+
+{#- The steps from 0 to the last one, a row each. -#}
+{% macro steps_up_to(last_step) -%}
+    {%- for step in range(last_step + 1) %}
+        select {{ step }} as step
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- The windows that had ended by each date (source_name and step of a relation): the horizon before it and those before that,
+    each with its weight, a power of the factor. -#}
+{% macro windows_before(dates, factor) -%}
+    {%- for horizons in range(1, score_learning_windows() + 1) %}
+        select
+            source_name,
+            step,
+            step + {{ horizons }} as window_step,
+            power({{ factor }}, {{ horizons - 1 }}) as weight
+        from {{ dates }}
+        {%- if not loop.last %}
+            union all
+        {%- endif %}
+    {%- endfor %}
+{%- endmacro %}
+
+{#- Whether a step lies before a date's, by no more than this many steps. -#}
+{% macro is_within(step, date_step, steps) -%}
+  {{ date_step }} < {{ step }} and {{ date_step }} + {{ steps }} >= {{ step }}
 {%- endmacro %}
 
 {#- Purchases that are not recent at any date share one step: all that matters is that they happened. -#}
@@ -93,6 +134,11 @@
   {{ return(5) }}
 {%- endmacro %}
 
+{#- A customer's own spending, compared with that of others, is shrunk toward theirs by the weight of this many adoptions. -#}
+{% macro spending_prior_adoptions() -%}
+  {{ return(5) }}
+{%- endmacro %}
+
 
 {#- What owning one category says about another -#}
 
@@ -114,6 +160,11 @@
   {{ return(2) }}
 {%- endmacro %}
 
+{#- How much the adoptions of an earlier window count in directed evidence, compared with the window after it. -#}
+{% macro evidence_window_factor() -%}
+  {{ return('0.7') }}
+{%- endmacro %}
+
 {#- Added before the logarithm is taken, so that very small values count as equally unlikely. -#}
 {% macro minimum_expected_ownership() -%}
   {{ return(0.0001) }}
@@ -125,15 +176,6 @@
 {#- 90 % of a normal distribution is within this many standard deviations. -#}
 {% macro z_of_90_percent() -%}
   {{ return(1.645) }}
-{%- endmacro %}
-
-{#- The drift of a shop is computed as if the level had also been off by this much (a factor, on the log scale) at this many
-    more dates, which matters where the back-test has few. -#}
-{% macro drift_prior() -%}
-  {{ return(0.2) }}
-{%- endmacro %}
-{% macro drift_prior_dates() -%}
-  {{ return(2) }}
 {%- endmacro %}
 
 {#- A category is a reason only if its owners begin to buy the other category at least this many times as often. -#}
@@ -159,6 +201,11 @@
   {{ return(5) }}
 {%- endmacro %}
 
+{#- The same for the lift of owning both, counted in customers. -#}
+{% macro lift_prior_customers() -%}
+  {{ return(5) }}
+{%- endmacro %}
+
 {#- The adoption rate of owners, and of others, is shrunk toward that of all customers by the weight of this many candidates, or of
     as many as bring this many adopters: in a category that few customers begin, a single adopter would otherwise make owners
     eighty times as likely. -#}
@@ -181,6 +228,16 @@
 
 {#- The regression -#}
 
+{#- In a shop with very many categories fewer customers than score_learning_customers are enough to learn from and to test
+    with: as many as have this many pairs with all categories, as 10,000 customers have with 300. But never fewer than the
+    least. -#}
+{% macro score_learning_pairs() -%}
+  {{ return(3000000) }}
+{%- endmacro %}
+{% macro score_fewest_learning_customers() -%}
+  {{ return(500) }}
+{%- endmacro %}
+
 {#- In a window with more pairs than this, only a sample of the pairs that were not adopted is learned from
     (score_pairs_per_sampled): a hundred thousand pairs hold thousands of adoptions, and more pairs without one would
     hardly change a weight. -#}
@@ -194,17 +251,16 @@
   {{ return(16) }}
 {%- endmacro %}
 
-{#- The weight of a window, compared with the one after it. The newest window is closest to today's level, older ones add
-    adoptions; a half made little difference. -#}
+{#- The weight of a window, compared with the one after it: the newest window is closest to today, older ones add adoptions. -#}
 {% macro score_window_factor() -%}
-  {{ return('1 / 3') }}
+  {{ return('0.4') }}
 {%- endmacro %}
 
 {#- How strongly the regressions shrink weights toward zero: the precision of a Gaussian prior, for a column of variance one;
-    an observation at even odds has a precision of a quarter. Five matters in a shop with hundreds of adoptions, and not in a
-    larger one. The intercept is shrunk less: a shop's level must be free to move. -#}
+    an observation at even odds has a precision of a quarter. From 5 to 15 hardly a shop's back-test differs. The intercept is
+    shrunk less: a shop's level must be free to move. -#}
 {% macro score_weight_precision() -%}
-  {{ return(5) }}
+  {{ return(8) }}
 {%- endmacro %}
 
 {% macro score_intercept_precision() -%}
@@ -216,13 +272,20 @@
   {{ return(0.001) }}
 {%- endmacro %}
 
-{#- Rounds of Newton's method for the weights of the features: after five, eight digits no longer change on the sample, and six
-    are kept. A signal that separates the pairs almost perfectly may need more: see the rounds of int_score_feature_weights. -#}
-{% macro score_feature_rounds() -%}
-  {{ return(6) }}
+{#- How much a step of Newton's method may change the log odds, as a root mean square over the rows: with this, 26 shops of
+    all kinds settle within seven rounds; without it, a shop with a season of its own ended thousands away. -#}
+{% macro regression_longest_step() -%}
+  {{ return(0.5) }}
 {%- endmacro %}
 
-{#- Rounds for one or three weights that start close to where they end: after four, eight digits no longer change on the
+{#- Rounds of Newton's method for the weights of the features: after five, eight digits no longer change on the sample; a
+    shop of fifty customers takes seven until six digits do not, which are kept. A signal that separates the pairs almost
+    perfectly may need more: see the rounds of int_score_feature_weights. -#}
+{% macro score_feature_rounds() -%}
+  {{ return(7) }}
+{%- endmacro %}
+
+{#- Rounds for one or two weights that start close to where they end: after four, eight digits no longer change on the
     sample, and four digits in a shop of a hundred customers. -#}
 {% macro score_calibration_rounds() -%}
   {{ return(4) }}
@@ -234,8 +297,113 @@
   {{ return(30) }}
 {%- endmacro %}
 
-{#- Twice the log likelihood that each feature must add on average for the weights to be used: Akaike's criterion. A
-    feature without information adds about half of it. -#}
-{% macro score_deviance_per_feature() -%}
+
+{#- How far the learned weights are trusted -#}
+
+{#- What the learned weights say about a pair, beyond its category's adoption rate, counts this much before a window has tested
+    it: what is learned from one window rarely holds in full in the next. -#}
+{% macro score_usual_trust() -%}
+  {{ return(0.9) }}
+{%- endmacro %}
+
+{#- The precision of that: a standard deviation of 0.2. -#}
+{% macro score_trust_precision() -%}
+  {{ return(25) }}
+{%- endmacro %}
+
+{#- Where the weights explained less than nothing, by more than chance (a deviance of 3.84 is exceeded by chance in one of
+    twenty cases), they are not trusted at all. -#}
+{% macro score_notable_deviance() -%}
+  {{ return(3.84) }}
+{%- endmacro %}
+
+{#- In a shop that has no window to test the weights, or where a test showed nothing. -#}
+{% macro score_untested_trust() -%}
+  {{ return(0.5) }}
+{%- endmacro %}
+
+{#- Where more than this share of the expected adoptions is of categories that the windows before did not have, what was
+    learned is about another assortment. Nothing is learned from such a window either: what is known about a category that
+    has just been launched is unlike what will be known later. -#}
+{% macro score_maximum_share_unknown() -%}
+  {{ return('1.0 / 3') }}
+{%- endmacro %}
+
+{#- What is learned from one crowd of customers may not hold for another: it is said where the active customers are more than
+    this many times as many as at the dates learned from, or as few. -#}
+{% macro score_notable_growth() -%}
   {{ return(2) }}
+{%- endmacro %}
+
+{#- It is also said where the newest window brought more than this many times as many adoptions as were forecast, or as few,
+    by more than chance. -#}
+{% macro score_notable_miss() -%}
+  {{ return('1.5') }}
+{%- endmacro %}
+
+
+{#- The level: how many adoptions a window brings -#}
+
+{#- Windows that the level is followed over. -#}
+{% macro level_windows() -%}
+  {{ return(6) }}
+{%- endmacro %}
+
+{#- How much the level moves from one window to the next: a variance on the log scale, a standard deviation of 10 %. -#}
+{% macro level_movement() -%}
+  {{ return('0.01') }}
+{%- endmacro %}
+
+{#- How much of the mean change from window to window is expected again; less where the windows had few adoptions. -#}
+{% macro level_trend_share() -%}
+  {{ return(0.5) }}
+{%- endmacro %}
+{% macro level_trend_prior_adoptions() -%}
+  {{ return(200) }}
+{%- endmacro %}
+
+{#- Horizons from a window to the same weeks a year earlier. -#}
+{% macro level_year_steps() -%}
+  {{ return((364 / var('score_horizon_days')) | round | int) }}
+{%- endmacro %}
+
+{#- How much of what the same window brought a year ago, above or below the windows before it, is expected again; less where
+    that window had few adoptions. -#}
+{% macro level_season_share() -%}
+  {{ return(0.7) }}
+{%- endmacro %}
+{% macro level_season_prior_adoptions() -%}
+  {{ return(20) }}
+{%- endmacro %}
+
+{#- The error of the forecasts is computed as if they had also been off by this much (a factor, on the log scale) at this many
+    more dates, which matters where few windows have tested them. It never counts as smaller than the least, and one error
+    never as more than the largest. -#}
+{% macro level_error_prior() -%}
+  {{ return(0.2) }}
+{%- endmacro %}
+{% macro level_error_prior_windows() -%}
+  {{ return(2) }}
+{%- endmacro %}
+{% macro level_smallest_error() -%}
+  {{ return(0.05) }}
+{%- endmacro %}
+{% macro level_largest_error() -%}
+  {{ return(1) }}
+{%- endmacro %}
+
+{#- Added to the error (a standard deviation, on the log scale) where all adoptions are expected in categories that the windows
+    before did not have; where a share of them, that share of it. -#}
+{% macro level_error_of_unknown() -%}
+  {{ return(0.5) }}
+{%- endmacro %}
+
+{#- How much the error of an earlier forecast counts, compared with the one after it. -#}
+{% macro level_error_factor() -%}
+  {{ return('0.8') }}
+{%- endmacro %}
+
+{#- How many windows of the past the level needs: two years, and those that test its forecasts. -#}
+{% macro level_last_step() -%}
+  {{ return([2 * level_year_steps() + 2 * level_windows(), score_last_step() + level_windows()] | max) }}
 {%- endmacro %}

@@ -2,7 +2,7 @@
 -- churn_days ago.
 with
 
-purchase_days as (
+baskets as (
 
     select distinct
         source_name,
@@ -18,8 +18,41 @@ shops as (
         source_name,
         min(purchase_date) as first_date,
         max(purchase_date) as newest_date
-    from purchase_days
+    from baskets
     group by source_name
+
+),
+
+-- A person who buys in several shops is compared with the customers of the one with the newest purchase.
+customer_shops as (
+
+    select
+        customers.customer_key,
+        shops.source_name,
+        row_number() over (
+            partition by customers.customer_key
+            order by shops.newest_date desc, shops.source_name asc
+        ) as position
+    from (select distinct
+        customer_key,
+        source_name
+    from baskets) as customers
+    inner join shops
+        on customers.source_name = shops.source_name
+
+),
+
+purchase_days as (
+
+    select distinct
+        customer_shops.source_name,
+        baskets.customer_key,
+        baskets.purchase_date
+    from baskets
+    inner join customer_shops
+        on
+            baskets.customer_key = customer_shops.customer_key
+            and customer_shops.position = 1
 
 ),
 
@@ -84,7 +117,7 @@ typical_gaps as (
 
 ),
 
--- How many of their own gaps have passed since the customer last came. Null in a shop where nobody ever came twice.
+-- Days since the last purchase, counted in the customer's own gaps. Null in a shop where no customer came twice.
 overdue as (
 
     select

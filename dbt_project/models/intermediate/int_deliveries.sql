@@ -1,18 +1,22 @@
--- The newest delivery of a file counts: this is decided here and nowhere else. Load numbers increase with time.
+-- Which deliveries count is decided here and nowhere else. The newest version of a delivery does; load numbers increase
+-- with time. Of a shop that is held, only those that readers have count: the others wait, and replace nothing.
 with
 
 deliveries as (
 
-    {{ raw_deliveries() }}
+    select * from {{ ref('int_staged_deliveries') }}
 
-)
+),
+
+{{ held_or_not() }}
 
 select
     source_name,
     table_name,
-    landed_file,
+    delivery,
     load_id,
     row_count,
     delivered_at,
-    load_id < max(load_id) over (partition by source_name, table_name, landed_file) as is_superseded
-from deliveries
+    load_id < max(load_id) over (partition by source_name, table_name, delivery, is_held) as is_superseded,
+    is_held
+from deliveries_held_or_not

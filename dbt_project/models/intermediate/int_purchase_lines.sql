@@ -1,31 +1,9 @@
 -- Which lines count as purchases: decided here and nowhere else. The first reason that applies is the one recorded.
 with
 
-purchases as (
-
-    {{ union_sources('purchases') }}
-
-),
-
-deliveries as (
-
-    select * from {{ ref('int_deliveries') }}
-    where table_name = 'purchases'
-
-),
-
 delivered as (
 
-    select
-        purchases.*,
-        deliveries.delivered_at,
-        coalesce(deliveries.is_superseded, false) as is_superseded
-    from purchases
-    left join deliveries
-        on
-            purchases.source_name = deliveries.source_name
-            and purchases.landed_file = deliveries.landed_file
-            and purchases.load_id = deliveries.load_id
+    {{ delivered_rows('purchases') }}
 
 ),
 
@@ -51,22 +29,23 @@ numbered as (
     select
         *,
         row_number() over (
-            partition by source_name, basket_id, product_id, is_superseded, is_future
-            order by purchased_at, customer_id, store_id, quantity, amount, discount_amount, load_id, landed_file
+            partition by source_name, basket_id, product_id, set_aside_reason, is_superseded, is_future
+            order by purchased_at, customer_id, store_id, quantity, amount, discount_amount, load_id, delivery
         ) as position_in_basket,
         rank() over (
-            partition by source_name, basket_id, product_id, is_superseded, is_future
+            partition by source_name, basket_id, product_id, set_aside_reason, is_superseded, is_future
             order by purchased_at, customer_id, store_id, quantity, amount, discount_amount
         ) as line_number
     from dated
 
 ),
 
-with_reasons as (
+judged as (
 
     select
         *,
         case
+            when set_aside_reason is not null then set_aside_reason
             when is_superseded then 'superseded_delivery'
             when customer_id is null then 'missing_customer'
             when product_id is null then 'missing_product'
@@ -79,8 +58,31 @@ with_reasons as (
             when quantity < 0 or amount < 0 then 'return'
             when quantity = 0 then 'zero_quantity'
             when amount = 0 then 'zero_amount'
-        end as rejection_reason
+        end as own_reason
     from numbered
+
+),
+
+cancellations as (
+
+    {{ cancellations(sources_that_cancel()) }}
+
+),
+
+with_reasons as (
+
+    select
+        judged.*,
+        coalesce(cancellations.cancellation_reason, judged.own_reason) as rejection_reason
+    from judged
+    left join cancellations
+        on
+            judged.source_name = cancellations.source_name
+            and judged.basket_id = cancellations.basket_id
+            and judged.product_id = cancellations.product_id
+            and judged.position_in_basket = cancellations.position_in_basket
+            -- Lines with other reasons may have the same position.
+            and coalesce(judged.own_reason, 'none') = cancellations.own_reason
 
 )
 

@@ -29,6 +29,7 @@ named as (
     select
         source_name,
         category_number,
+        category_source_name,
         category_key,
         category_name,
         {{ dbt.hash('category_key') }} as category_hash,
@@ -37,6 +38,7 @@ named as (
     group by
         source_name,
         category_number,
+        category_source_name,
         category_key,
         category_name
 
@@ -55,7 +57,7 @@ names as (
     from named
     left join {{ ref('category_labels') }} as labels
         on
-            named.source_name = labels.source_name
+            named.category_source_name = labels.source_name
             and named.category_name = labels.category_name
 
 ),
@@ -194,6 +196,7 @@ select
     rated.source_name,
     rated.step,
     rated.category_number,
+    names.category_source_name,
     names.category_key,
     names.category_name,
     names.category_label,

@@ -45,6 +45,16 @@ adopted as (
 
 ),
 
+categories as (
+
+    select
+        source_name,
+        count(distinct category_number) as category_count
+    from {{ ref('int_score_adoptions') }}
+    group by source_name
+
+),
+
 -- In a large shop only a sample of the customers is used for learning and for the back-test. It is picked by a hash of
 -- the key, so that it is the same in each build and does not depend on what they buy.
 sample as (
@@ -122,8 +132,14 @@ select
     cast(measured.adopted_recent as {{ dbt.type_int() }}) as adopted_recent,
     cast(measured.owned_count as {{ dbt.type_int() }}) as owned_count,
     measured.recency_days < {{ var('score_active_days') }} as is_active,
-    sample.position <= {{ var('score_learning_customers') }} as is_sampled,
+    sample.position <= {{ var('score_learning_customers') }}
+    and (
+        sample.position <= {{ score_fewest_learning_customers() }}
+        or sample.position * coalesce(categories.category_count, 0) <= {{ score_learning_pairs() }}
+    ) as is_sampled,
     substr(sample.customer_hash, 1, 1) as hash_letter
 from measured
 inner join sample
     on measured.customer_number = sample.customer_number
+left join categories
+    on measured.source_name = categories.source_name

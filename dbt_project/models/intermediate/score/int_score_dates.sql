@@ -15,12 +15,7 @@ shops as (
 
 steps as (
 
-    {%- for step in range(score_last_step() + 1) %}
-        select {{ step }} as step
-        {%- if not loop.last %}
-            union all
-        {%- endif %}
-    {%- endfor %}
+    {{ steps_up_to(score_last_step()) }}
 
 ),
 

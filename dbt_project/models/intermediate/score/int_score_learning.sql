@@ -4,24 +4,29 @@ with
 dates as (
 
     select * from {{ ref('int_score_dates') }}
-    where step <= {{ var('score_backtest_dates') }}
+    where step <= {{ score_last_scored_step() }}
 
 ),
 
 -- The windows that had ended by each date: the horizon before it and those before that.
 windows as (
 
-    {%- for horizons in range(1, score_learning_windows() + 1) %}
-        select
-            source_name,
-            step,
-            step + {{ horizons }} as window_step,
-            power({{ score_window_factor() }}, {{ horizons - 1 }}) as weight
-        from dates
-        {%- if not loop.last %}
-            union all
-        {%- endif %}
-    {%- endfor %}
+    {{ windows_before('dates', score_window_factor()) }}
+
+),
+
+-- Categories that had just been launched: their rates come from a few days.
+launched as (
+
+    select
+        source_name,
+        step,
+        sum(case when first_sold_step = step then candidate_count * adoption_rate else 0 end)
+        / nullif(sum(candidate_count * adoption_rate), 0) as expected_share
+    from {{ ref('int_score_categories') }}
+    group by
+        source_name,
+        step
 
 )
 
@@ -40,3 +45,8 @@ inner join windows
     on
         sample.source_name = windows.source_name
         and sample.step = windows.window_step
+inner join launched
+    on
+        sample.source_name = launched.source_name
+        and sample.step = launched.step
+where launched.expected_share <= {{ score_maximum_share_unknown() }}

@@ -1,66 +1,43 @@
+-- What a customer's own categories say about each category that they could begin.
 with
 
-adoptions as (
+candidates as (
 
-    select * from {{ ref('int_score_adoptions') }}
-
-),
-
-customers as (
-
-    select * from {{ ref('int_score_customers') }}
-    where {{ is_scored() }}
+    select * from {{ ref('int_score_candidates') }}
 
 ),
 
-categories as (
+said as (
 
-    select * from {{ ref('int_score_categories') }}
-
-),
-
-co_ownership as (
-
-    select * from {{ ref('int_score_residual_co_ownership') }}
+    select
+        co_ownership.source_name,
+        co_ownership.step,
+        co_ownership.owned_number,
+        co_ownership.wanted_number,
+        co_ownership.residual_co_ownership,
+        co_ownership.mean_residual_co_ownership,
+        coalesce(evidence.directed_evidence, 0) as directed_evidence,
+        coalesce(evidence.evidence_of_others, 0) as evidence_of_others
+    from {{ ref('int_score_residual_co_ownership') }} as co_ownership
+    left join {{ ref('int_score_directed_evidence') }} as evidence
+        on
+            co_ownership.step = evidence.step
+            and co_ownership.owned_number = evidence.owned_number
+            and co_ownership.wanted_number = evidence.wanted_number
 
 ),
 
 means as (
 
-    select distinct
+    select
         step,
         wanted_number,
-        mean_residual_co_ownership
-    from co_ownership
-
-),
-
--- A candidate: an active customer and a category that was sold and that the customer did not own.
-candidates as (
-
-    select
-        customers.source_name,
-        customers.step,
-        customers.customer_number,
-        categories.category_number,
-        customers.owned_count,
-        case
-            when customers.step = 0 then null
-            when adoptions.adopted_step = customers.step - 1 then 1
-            else 0
-        end as adopted
-    from customers
-    inner join categories
-        on
-            customers.source_name = categories.source_name
-            and customers.step = categories.step
-    left join adoptions
-        on
-            customers.customer_number = adoptions.customer_number
-            and categories.category_number = adoptions.category_number
-    where
-        adoptions.adopted_step is null
-        or adoptions.adopted_step < customers.step
+        max(mean_residual_co_ownership) as mean_residual_co_ownership,
+        sum(evidence_of_others) as evidence_of_others
+    from said
+    group by
+        step,
+        wanted_number
 
 ),
 
@@ -69,17 +46,18 @@ summed as (
     select
         ownership.step,
         ownership.customer_number,
-        co_ownership.wanted_number,
-        sum(co_ownership.residual_co_ownership) as residual_co_ownership
+        said.wanted_number,
+        sum(said.residual_co_ownership) as residual_co_ownership,
+        sum(said.directed_evidence) as directed_evidence
     from {{ ref('int_score_ownership') }} as ownership
-    inner join co_ownership
+    inner join said
         on
-            ownership.step = co_ownership.step
-            and ownership.category_number = co_ownership.owned_number
+            ownership.step = said.step
+            and ownership.category_number = said.owned_number
     group by
         ownership.step,
         ownership.customer_number,
-        co_ownership.wanted_number
+        said.wanted_number
 
 )
 
@@ -90,6 +68,7 @@ select
     candidates.category_number,
     coalesce(summed.residual_co_ownership, 0)
     - candidates.owned_count * coalesce(means.mean_residual_co_ownership, 0) as residual_co_ownership,
+    coalesce(summed.directed_evidence, 0) + coalesce(means.evidence_of_others, 0) as directed_evidence,
     candidates.adopted
 from candidates
 left join summed

@@ -1,11 +1,7 @@
-{%- set features = score_feature_columns() -%}
+-- What the weights learned by each date say about the pairs of the sample at that date, beyond their categories'
+-- adoption rates. At earlier dates, what followed tests them: the weights have not seen it.
+{%- set features = score_feature_columns() %}
 with
-
-learning as (
-
-    select * from {{ ref('int_score_learning') }}
-
-),
 
 weights as (
 
@@ -16,17 +12,23 @@ weights as (
 scored as (
 
     select
-        learning.source_name,
-        learning.step,
-        learning.adopted,
-        learning.weight,
-        learning.base as rate_log_odds,
-        learning.base + {{ weighted_sum('weights', 'intercept', 'learning', features) }} as base
-    from learning
+        sample.source_name,
+        sample.step,
+        sample.category_number,
+        sample.adopted,
+        sample.weight,
+        sample.weight_without_outcome,
+        sample.base,
+        {{ weighted_sum('weights', 'intercept', 'sample', features) }} as learned,
+        {%- for group, names in score_feature_groups().items() %}
+            {{ weighted_group(names, 'weights', features, 'sample.') }} as {{ group }}
+            {%- if not loop.last %},{% endif %}
+        {%- endfor %}
+    from {{ ref('int_score_sample') }} as sample
     inner join weights
         on
-            learning.source_name = weights.source_name
-            and learning.step = weights.step
+            sample.source_name = weights.source_name
+            and sample.step = weights.step
 
 ),
 
@@ -35,7 +37,7 @@ centres as (
     select
         source_name,
         step,
-        sum(weight * base) / sum(weight) as centre
+        sum(weight_without_outcome * learned) / sum(weight_without_outcome) as centre
     from scored
     group by
         source_name,
@@ -45,9 +47,8 @@ centres as (
 
 select
     scored.*,
-    centres.centre,
-    scored.base - centres.centre as distance,
-    (scored.base - centres.centre) * (scored.base - centres.centre) as squared_distance
+    round(centres.centre, 6) as centre,
+    scored.learned - round(centres.centre, 6) as distance
 from scored
 inner join centres
     on

@@ -138,6 +138,7 @@ directed as (
         step,
         category_number as owned_number,
         other_number as wanted_number,
+        both_count,
         share_of_ownership as owned_share,
         (both_count - expected_count) / scale as residual_co_ownership
     from pairs
@@ -149,6 +150,7 @@ directed as (
         step,
         other_number as owned_number,
         category_number as wanted_number,
+        both_count,
         other_share_of_ownership as owned_share,
         (both_count - expected_count) / scale as residual_co_ownership
     from pairs
@@ -172,6 +174,8 @@ select
     step,
     owned_number,
     wanted_number,
+    both_count,
+    owned_share,
     residual_co_ownership,
     sum(residual_co_ownership * owned_share) over (partition by step, wanted_number) as mean_residual_co_ownership
 from ranked

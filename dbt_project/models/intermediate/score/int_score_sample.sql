@@ -2,8 +2,13 @@ with
 
 pairs as (
 
-    select * from {{ ref('int_score_pairs') }}
-    where step > 0
+    select pairs.*
+    from {{ ref('int_score_pairs') }} as pairs
+    inner join {{ ref('int_score_customers') }} as customers
+        on
+            pairs.step = customers.step
+            and pairs.customer_number = customers.customer_number
+    where customers.is_sampled
 
 ),
 
@@ -43,9 +48,14 @@ sampled as (
         p.category_number,
         p.adopted,
         case
-            when windows.is_sampled and p.adopted = 0 then {{ score_pairs_per_sampled() }}
+            when windows.is_sampled and coalesce(p.adopted, 0) = 0 then {{ score_pairs_per_sampled() }}
             else 1
         end as weight,
+        case
+            when not windows.is_sampled then 1
+            when c.hash_letter = k.hash_letter then {{ score_pairs_per_sampled() }}
+            else 0
+        end as weight_without_outcome,
         {%- for feature, expression in score_features().items() %}
             {{ expression }} as {{ feature }},
         {%- endfor %}

@@ -26,21 +26,26 @@ raw_scores as (
         k.popularity,
         case
             when w.step is null or not dates.is_usable then 'too little history'
-            when k.first_sold_step = p.step then 'category too new'
-            when not w.has_signal then 'no signal'
-            else 'learned'
+            when w.is_learned and k.first_sold_step = p.step then 'category too new'
+            else w.score_basis
         end as score_basis,
-        w.has_signal,
+        w.is_learned,
+        w.trust,
         w.centre,
-        w.shift,
-        w.stretch,
-        w.bend,
+        w.score_shift,
+        coalesce(w.rate_shift, 0) as rate_shift,
+        w.log_error,
         {{ log_odds('k.adoption_rate') }} as base,
-        w.level,
-        {{ log_odds('k.adoption_rate') }} + w.intercept
+        -- Without adopters to learn from, what the category's new customers spend on average.
+        k.expected_spend * coalesce(sw.factor * power(sp.spending_ratio, sw.exponent), 1) as expected_spend,
+        w.intercept
         {%- for feature, expression in features.items() %}
             + w.{{ feature }} * {{ expression }}
-        {%- endfor %} as raw_score
+        {%- endfor %} as learned,
+        {%- for group, names in score_feature_groups().items() %}
+            {{ weighted_group(names, 'w', features) }} as {{ group }}
+            {%- if not loop.last %},{% endif %}
+        {%- endfor %}
     -- Each pair has a customer, a category and a date, so inner joins would give the same rows; but a planner could
     -- then join all customers with all categories first.
     from pairs as p
@@ -52,6 +57,14 @@ raw_scores as (
         on
             p.step = k.step
             and p.category_number = k.category_number
+    left join {{ ref('int_score_spending') }} as sp
+        on
+            p.step = sp.step
+            and p.customer_number = sp.customer_number
+    left join {{ ref('int_score_spending_weights') }} as sw
+        on
+            p.source_name = sw.source_name
+            and p.step = sw.step
     left join dates
         on
             p.source_name = dates.source_name
@@ -63,17 +76,13 @@ raw_scores as (
 
 ),
 
-calibrated as (
+levelled as (
 
     select
         *,
         case
-            when score_basis = 'too little history' then base
-            when has_signal
-                then
-                    raw_score + shift + stretch * (raw_score - centre)
-                    + bend * (raw_score - centre) * (raw_score - centre)
-            else base + level
+            when is_learned then base + centre + trust * (learned - centre) + score_shift
+            else base + rate_shift
         end as score
     from raw_scores
 
@@ -89,5 +98,16 @@ select
     popularity,
     score_basis,
     score,
-    {{ likelihood('score') }} as likelihood
-from calibrated
+    {{ likelihood('score') }} as likelihood,
+    {{ likelihood('base + rate_shift') }} as baseline_likelihood,
+    expected_spend,
+    {%- for group in score_feature_groups() %}
+        case when is_learned and step = 0 then {{ group }} end as {{ group }},
+    {%- endfor %}
+    case
+        when log_error is not null then {{ likelihood('score - ' ~ z_of_90_percent() ~ ' * log_error') }}
+    end as likelihood_low,
+    case
+        when log_error is not null then {{ likelihood('score + ' ~ z_of_90_percent() ~ ' * log_error') }}
+    end as likelihood_high
+from levelled

@@ -2,7 +2,7 @@ with
 
 products as (
 
-    select * from {{ ref('dim_products') }}
+    select * from {{ ref('product_numbers') }}
 
 ),
 
@@ -18,16 +18,55 @@ labels as (
 
 ),
 
+totals as (
+
+    select * from {{ ref('int_category_totals') }}
+    where rejection_reason is null or rejection_reason = 'nothing_bought'
+
+),
+
+undated_spending as (
+
+    select * from {{ ref('fct_category_spending') }}
+    where spending_basis = 'totals without dates'
+
+),
+
+-- A category that only totals name has no products that are known by name.
+all_products as (
+
+    select
+        category_key,
+        source_name,
+        category_name,
+        department,
+        is_merchandise,
+        1 as product_count
+    from products
+
+    union all
+
+    select distinct
+        category_key,
+        source_name,
+        category as category_name,
+        cast(null as {{ dbt.type_string() }}) as department,
+        true as is_merchandise,
+        0 as product_count
+    from totals
+
+),
+
 catalogue as (
 
     select
         category_key,
         source_name,
         category_name,
-        count(*) as product_count,
+        sum(product_count) as product_count,
         count(distinct department) as department_count,
         max(case when is_merchandise then 1 else 0 end) = 1 as is_merchandise
-    from products
+    from all_products
     group by
         category_key,
         source_name,
@@ -66,6 +105,19 @@ sales as (
     from purchases
     group by category_key
 
+    union all
+
+    select
+        category_key,
+        cast(null as bigint) as line_count,
+        cast(null as bigint) as basket_count,
+        count(*) as customer_count,
+        sum(amount) as total_spending,
+        cast(null as date) as first_purchase_date,
+        cast(null as date) as last_purchase_date
+    from undated_spending
+    group by category_key
+
 ),
 
 shops as (
@@ -77,6 +129,15 @@ shops as (
     from purchases
     group by source_name
 
+    union all
+
+    select
+        source_name,
+        count(distinct customer_key) as customer_count,
+        sum(amount) as total_spending
+    from undated_spending
+    group by source_name
+
 ),
 
 joined as (
@@ -85,8 +146,10 @@ joined as (
         catalogue.*,
         {{ category_label('catalogue.category_name', 'labels.category_label') }} as category_label,
         departments.department,
-        coalesce(sales.line_count, 0) as line_count,
-        coalesce(sales.basket_count, 0) as basket_count,
+        case when {{ is_undated('catalogue.source_name') }} then 'totals without dates' else 'purchase lines' end
+            as spending_basis,
+        case when sales.category_key is null then 0 else sales.line_count end as line_count,
+        case when sales.category_key is null then 0 else sales.basket_count end as basket_count,
         coalesce(sales.customer_count, 0) as customer_count,
         coalesce(sales.total_spending, 0) as total_spending,
         -- Null in a shop without purchases; there is nothing to have a share of.
@@ -117,6 +180,7 @@ select
     category_name,
     category_label,
     department,
+    spending_basis,
     cast(department_count as bigint) as department_count,
     cast(product_count as bigint) as product_count,
     is_merchandise,

@@ -27,7 +27,7 @@ dates as (
 )
 
 select
-    baskets.source_name,
+    category.category_source_name as source_name,
     dates.as_of_date,
     category.category_key,
     category.category_name,
@@ -46,8 +46,6 @@ select
     baskets.lift_low,
     baskets.lift_high,
     baskets.log_likelihood_ratio,
-    -- Deprecated, until 0.5.0.
-    baskets.log_likelihood_ratio as significance,
     adoptions.customer_total,
     adoptions.customer_count,
     adoptions.other_customer_count,
@@ -60,15 +58,23 @@ select
     adoptions.nonowner_adoption_rate,
     adoptions.adoption_lift,
     adoptions.adoption_lift_low,
-    adoptions.adoption_lift_high
+    adoptions.adoption_lift_high,
+    other_category.category_source_name as other_source_name
 from adoptions
-inner join baskets
-    on
-        adoptions.category_number = baskets.category_number
-        and adoptions.other_category_number = baskets.other_category_number
 inner join categories as category
     on adoptions.category_number = category.category_number
 inner join categories as other_category
     on adoptions.other_category_number = other_category.category_number
 inner join dates
     on adoptions.source_name = dates.source_name
+-- No basket holds categories of two shops.
+left join baskets
+    on
+        adoptions.category_number = baskets.category_number
+        and adoptions.other_category_number = baskets.other_category_number
+        and category.category_source_name = baskets.source_name
+        and other_category.category_source_name = baskets.source_name
+-- Two categories of one shop are compared in that shop only, by all its customers.
+where
+    category.category_source_name = adoptions.source_name
+    or category.category_source_name <> other_category.category_source_name

@@ -175,11 +175,13 @@ totals as (
         sum(adopted) as adopted_count,
         avg(cast(adopted as double)) as base_rate,
         sum(likelihood) as score_predicted,
+        sum(likelihood_low) as score_predicted_low,
+        sum(likelihood_high) as score_predicted_high,
         sum(adoption_rate) as rate_predicted,
         -avg(ln(case when adopted = 1 then likelihood else 1 - likelihood end)) as score_log_loss,
         -avg(ln(case when adopted = 1 then adoption_rate else 1 - adoption_rate end)) as rate_log_loss,
-        max(case when score_basis = 'learned' then 1 else 0 end) as is_learned,
-        max(case when score_basis = 'no signal' then 1 else 0 end) as is_without_signal
+        -- All pairs of a date have one basis, but for those of new categories.
+        max(case when score_basis <> 'category too new' then score_basis end) as score_basis
     from scored_pairs
     group by
         source_name,
@@ -215,11 +217,7 @@ select
     dates.as_of_date,
     cast({{ dbt.dateadd('day', var('score_horizon_days'), 'dates.as_of_date') }} as date) as horizon_end_date,
     pair_metrics.method,
-    case
-        when pair_metrics.is_learned = 1 then 'learned'
-        when pair_metrics.is_without_signal = 1 then 'no signal'
-        else 'too little history'
-    end as score_basis,
+    coalesce(pair_metrics.score_basis, 'category too new') as score_basis,
     cast(pair_metrics.pair_count as bigint) as pair_count,
     cast(pair_metrics.adopted_count as bigint) as adopted_count,
     round(pair_metrics.base_rate, 9) as base_rate,
@@ -240,7 +238,9 @@ select
                 )
     end as log_loss_of_base_rate,
     round(pair_metrics.predicted_count, 6) as predicted_count,
-    round(pair_metrics.predicted_count / nullif(pair_metrics.adopted_count, 0), 9) as predicted_over_observed
+    round(pair_metrics.predicted_count / nullif(pair_metrics.adopted_count, 0), 9) as predicted_over_observed,
+    case when pair_metrics.method = 'score' then round(pair_metrics.score_predicted_low, 6) end as predicted_count_low,
+    case when pair_metrics.method = 'score' then round(pair_metrics.score_predicted_high, 6) end as predicted_count_high
 from pair_metrics
 inner join {{ ref('int_score_dates') }} as dates
     on

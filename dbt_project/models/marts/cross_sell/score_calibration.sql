@@ -6,7 +6,7 @@ scored_pairs as (
     select * from {{ ref('int_scores') }}
     where
         step > 0
-        and score_basis in ('learned', 'no signal')
+        and score_basis not in ('category too new', 'too little history')
 
 ),
 

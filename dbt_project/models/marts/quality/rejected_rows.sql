@@ -7,7 +7,7 @@ customers as (
         'customers' as table_name,
         rejection_reason,
         customer_id as record_id,
-        landed_file,
+        delivery,
         load_id,
         cast(null as timestamp) as purchased_at,
         cast(null as decimal(18, 3)) as quantity,
@@ -24,7 +24,7 @@ products as (
         'products' as table_name,
         rejection_reason,
         product_id as record_id,
-        landed_file,
+        delivery,
         load_id,
         cast(null as timestamp) as purchased_at,
         cast(null as decimal(18, 3)) as quantity,
@@ -43,13 +43,46 @@ purchases as (
         'basket ' || coalesce(basket_id, '?')
         || ', customer ' || coalesce(customer_id, '?')
         || ', product ' || coalesce(product_id, '?') as record_id,
-        landed_file,
+        delivery,
         load_id,
         purchased_at,
         quantity,
         amount
     from {{ ref('int_purchase_lines') }}
     where rejection_reason is not null
+
+),
+
+category_totals as (
+
+    select
+        source_name,
+        'category_totals' as table_name,
+        rejection_reason,
+        'customer ' || coalesce(customer_id, '?') || ', category ' || coalesce(category, '?') as record_id,
+        delivery,
+        load_id,
+        cast(null as timestamp) as purchased_at,
+        cast(null as decimal(18, 3)) as quantity,
+        amount
+    from {{ ref('int_category_totals') }}
+    where rejection_reason is not null
+
+),
+
+quarantined as (
+
+    select
+        source_name,
+        table_name,
+        rejection_reason,
+        'line ' || cast(line as {{ dbt.type_string() }}) as record_id,
+        delivery,
+        load_id,
+        cast(null as timestamp) as purchased_at,
+        cast(null as decimal(18, 3)) as quantity,
+        cast(null as decimal(18, 2)) as amount
+    from {{ ref('int_quarantined_rows') }}
 
 ),
 
@@ -66,12 +99,18 @@ all_rejected as (
     select * from products
     union all
     select * from purchases
+    union all
+    select * from category_totals
+    union all
+    select * from quarantined
 
 )
 
 select
     all_rejected.*,
-    reasons.rejection_kind
+    reasons.rejection_kind,
+    -- Deprecated, until 0.6.0.
+    all_rejected.delivery as landed_file
 from all_rejected
 left join reasons
     on

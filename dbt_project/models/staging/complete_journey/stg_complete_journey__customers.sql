@@ -1,3 +1,4 @@
+{{ config(enabled='complete_journey' in var('sources')) }}
 with
 
 landed as (
@@ -22,7 +23,8 @@ renamed as (
         cast(kids_count as {{ dbt.type_string() }}) as children,
         cast(home_ownership as {{ dbt.type_string() }}) as home_ownership,
         cast(null as {{ dbt.type_string() }}) as country,
-        cast(_landed_file as {{ dbt.type_string() }}) as landed_file,
+        cast(null as {{ dbt.type_string() }}) as set_aside_reason,
+        cast(_delivery as {{ dbt.type_string() }}) as delivery,
         cast(_dlt_load_id as {{ dbt.type_string() }}) as load_id
     from landed
 

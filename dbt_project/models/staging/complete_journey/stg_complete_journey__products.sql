@@ -1,3 +1,4 @@
+{{ config(enabled='complete_journey' in var('sources')) }}
 with
 
 landed as (
@@ -18,7 +19,8 @@ renamed as (
         cast(brand as {{ dbt.type_string() }}) as brand,
         cast(manufacturer_id as {{ dbt.type_string() }}) as manufacturer_id,
         cast(package_size as {{ dbt.type_string() }}) as package_size,
-        cast(_landed_file as {{ dbt.type_string() }}) as landed_file,
+        cast(null as {{ dbt.type_string() }}) as set_aside_reason,
+        cast(_delivery as {{ dbt.type_string() }}) as delivery,
         cast(_dlt_load_id as {{ dbt.type_string() }}) as load_id
     from landed
 

@@ -1,3 +1,4 @@
+{{ config(enabled='complete_journey' in var('sources')) }}
 with
 
 landed as (
@@ -24,7 +25,8 @@ renamed as (
             + coalesce({{ to_money('coupon_match_disc') }}, 0)
             as decimal(18, 2)
         ) as discount_amount,
-        cast(_landed_file as {{ dbt.type_string() }}) as landed_file,
+        cast(null as {{ dbt.type_string() }}) as set_aside_reason,
+        cast(_delivery as {{ dbt.type_string() }}) as delivery,
         cast(_dlt_load_id as {{ dbt.type_string() }}) as load_id
     from landed
 

@@ -36,7 +36,7 @@ deliveries as (
             case
                 when is_far_smaller
                     then
-                        landed_file || ' has ' || {{ grouped_digits('row_count') }} || ' rows, about '
+                        delivery || ' has ' || {{ grouped_digits('row_count') }} || ' rows, about '
                         || {{ grouped_digits('round(expected_row_count)') }} || ' expected'
             end
         ) as description

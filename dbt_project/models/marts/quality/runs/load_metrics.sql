@@ -12,25 +12,33 @@ deliveries as (
         runs.run_number,
         deliveries.source_name,
         deliveries.table_name,
-        deliveries.landed_file,
+        coalesce(deliveries.delivery, deliveries.landed_file) as delivery,
         deliveries.delivery_date,
         deliveries.row_count,
         deliveries.delivered_at,
         -- A file that is not for one day is compared with its own earlier versions, on any day.
         coalesce(deliveries.delivery_date, cast(deliveries.delivered_at as date)) as position_date,
         deliveries.delivery_date is not null as is_daily,
+        -- Corrected rows of a file are a few of its rows: they are not compared with whole files.
+        coalesce(deliveries.delivery, deliveries.landed_file) like 'replayed/%' as is_replayed,
         row_number() over (
             partition by
                 deliveries.source_name,
                 deliveries.table_name,
                 coalesce(deliveries.delivery_date, cast(deliveries.delivered_at as date))
-            order by runs.run_number desc, deliveries.delivered_at desc, deliveries.landed_file asc
+            order by
+                case when coalesce(deliveries.delivery, deliveries.landed_file) like 'replayed/%' then 1 else 0 end,
+                runs.run_number desc,
+                deliveries.delivered_at desc,
+                coalesce(deliveries.delivery, deliveries.landed_file) asc
         ) = 1 as is_newest_of_its_day
     from {{ source('history', 'deliveries') }} as deliveries
     inner join {{ source('history', 'runs') }} as runs
         on deliveries.run_id = runs.run_id
 
 ),
+
+{{ held_or_not() }},
 
 earlier_values as (
 
@@ -46,6 +54,8 @@ earlier_values as (
             and deliveries.table_name = earlier.table_name
             and deliveries.is_newest_of_its_day
             and earlier.is_newest_of_its_day
+            and not deliveries.is_replayed
+            and not earlier.is_replayed
             and deliveries.position_date > earlier.position_date
             and {{ days_between('earlier.position_date', 'deliveries.position_date') }} <= {{ days_before }}
             and (
@@ -71,12 +81,13 @@ compared as (
                 baseline.expected_value - 3 * 1.4826 * baseline.median_absolute_deviation
             ), 0)
         end as minimum_row_count
-    from deliveries
+    from deliveries_held_or_not as deliveries
     left join baseline
         on
             deliveries.source_name = baseline.source_name
             and deliveries.table_name = baseline.table_name
             and deliveries.position_date = baseline.position_date
+            and not deliveries.is_replayed
 
 )
 
@@ -85,7 +96,7 @@ select
     run_number,
     source_name,
     table_name,
-    landed_file,
+    delivery,
     delivery_date,
     delivered_at,
     row_count,
@@ -93,8 +104,8 @@ select
     cast(earlier_deliveries as bigint) as earlier_deliveries,
     cast(expected_row_count as double) as expected_row_count,
     cast(minimum_row_count as double) as minimum_row_count,
-    -- Deprecated, until 0.5.0.
-    cast(expected_row_count as double) as usual_row_count,
-    cast(minimum_row_count as double) as fewest_row_count,
-    coalesce(row_count < minimum_row_count, false) as is_far_smaller
+    coalesce(row_count < minimum_row_count, false) as is_far_smaller,
+    is_held,
+    -- Deprecated, until 0.6.0.
+    delivery as landed_file
 from compared

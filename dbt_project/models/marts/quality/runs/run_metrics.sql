@@ -81,8 +81,6 @@ select
     succeeded,
     cast(earlier_runs as bigint) as earlier_runs,
     cast(expected_seconds as double) as expected_seconds,
-    -- Deprecated, until 0.5.0.
-    cast(expected_seconds as double) as usual_seconds,
     cast(limit_seconds as double) as limit_seconds,
     coalesce(seconds > limit_seconds, false) as is_far_longer
 from compared

@@ -1,0 +1,1 @@
+"""Reading files of every dialect: names, formats, text, values."""

@@ -1,0 +1,1 @@
+"""Tables that are pulled from the API of a shop platform, page by page."""

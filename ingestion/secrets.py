@@ -1,0 +1,23 @@
+"""Secrets in texts that people read: errors of servers, drivers and clients repeat them."""
+
+from collections.abc import Iterable
+from urllib.parse import quote, quote_plus
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """Replace secrets in a text by three asterisks, as they are and as they stand in addresses.
+
+    Args:
+        text: such as an error of a library.
+        secrets: passwords, tokens and keys.
+    """
+    spelled = {
+        spelling
+        for secret in secrets
+        if secret
+        for spelling in (secret, quote(secret), quote(secret, safe=""), quote_plus(secret))
+    }
+    # The longest first: one secret may be part of another.
+    for spelling in sorted(spelled, key=len, reverse=True):
+        text = text.replace(spelling, "***")
+    return text

@@ -1,0 +1,2 @@
+select source_name, table_name, delivery, load_id, is_held
+from {{ source('made_up', 'deliveries') }}

@@ -1,0 +1,2 @@
+select id, name, _dlt_load_id as load_id, set_aside_reason
+from ({{ pulled_rows('made_up', 'products', key='id', deleted_when='deleted_at is not null') }}) as pulled

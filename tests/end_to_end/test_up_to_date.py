@@ -1,0 +1,150 @@
+"""A night builds what is new, and comes to the same tables as one that builds everything."""
+
+import datetime as dt
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tests.conftest import PLACE, Project, published_rows, words
+from tests.fixtures import tiny_shop
+
+
+def built(run: "subprocess.CompletedProcess[str]") -> tuple[int, int]:
+    """How many models the step `modelling` built, and how many it left as they were."""
+    assert run.returncode == 0, run.stdout + run.stderr
+    (line,) = re.findall(r"✔ modelling (.*)", run.stdout)
+    counts = {words: int(count) for count, words in re.findall(r"(\d+) (models?(?: up to date)?),", line)}
+    return counts.get("models", counts.get("model", 0)), counts.get("models up to date", 0)
+
+
+def everything_again(shop: Project) -> dict[str, list[tuple[Any, ...]]]:
+    """What a night that builds everything publishes."""
+    night = shop.python("orchestration", "nightly", "--full-refresh")
+    assert built(night)[1] == 0
+    return published_rows(shop.data)
+
+
+@pytest.fixture
+def edited(shop: Project) -> Iterator[Path]:
+    """A model of the project that the test may edit: nothing reads it, and it reads what is published."""
+    model = shop.dbt_dir / "models" / "marts" / "cross_sell" / "without_dates" / "category_gaps.sql"
+    text = model.read_text(encoding="utf-8")
+    yield model
+    model.write_text(text, encoding="utf-8")
+
+
+def test_a_night_with_nothing_new_builds_nothing_and_leaves_the_copy_as_it_is(shop: Project) -> None:
+    file = shop.data / "published" / "next_aisle.duckdb"
+    before = file.stat()
+    night = shop.nightly()
+    models, unchanged = built(night)
+    assert models == 0
+    assert unchanged > 80
+    assert "quality tables 4 models up to date" in words(night.stdout)
+    assert "publishing nothing new" in words(night.stdout)
+    assert "nothing new since" in words(night.stdout)
+    assert (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    # The run is on record all the same, with the checks that it made: none of a table that it did not build.
+    with duckdb.connect(str(shop.data / "warehouse.duckdb"), read_only=True) as connection:
+        runs = connection.execute("select run_number, outcome from raw_history.runs order by run_number").fetchall()
+        checks = "from quality.check_results where run_number = 2"
+        tables = connection.execute(f"select distinct table_name {checks}").fetchall()
+        rows = connection.execute(f"select sum(rows_read) {checks} and check_name like '%_rows_are_valid'").fetchall()
+    assert runs == [(1, "success"), (2, "under way")]
+    assert not [table for (table,) in tables if table.startswith(("core.", "cross_sell."))]
+    assert rows == [(0,)], "the rows of the first night are not counted as newly delivered again"
+    # A reader's copy that is gone is made again, from the tables as they are.
+    content = published_rows(shop.data)
+    file.unlink()
+    night = shop.nightly()
+    assert built(night)[0] == 0
+    assert "from now on everyone reads this" in night.stdout
+    assert published_rows(shop.data) == content
+
+
+@pytest.mark.slow
+def test_an_edited_model_is_built_again_with_its_tests_and_nothing_else(shop: Project, edited: Path) -> None:
+    before = published_rows(shop.data)
+    edited.write_text(f"-- Edited.\n{edited.read_text(encoding='utf-8')}", encoding="utf-8")
+    night = shop.nightly()
+    assert built(night)[0] == 1
+    (checks,) = re.findall(r"✔ modelling .* (\d+) checks", night.stdout)
+    # Those of category_gaps; among them two that also read other tables.
+    assert int(checks) == 11
+    assert published_rows(shop.data) == before
+
+
+@pytest.mark.slow
+def test_what_somebody_built_by_hand_with_other_settings_is_built_again(shop: Project) -> None:
+    before = published_rows(shop.data)
+    with PLACE.lent(shop.dbt_dir / "target"):
+        by_hand = shop.dbt("run", "--select", "int_score_dates", "category_gaps", "--vars", "score_horizon_days: 7")
+    assert by_hand.returncode == 0, by_hand.stdout
+    assert built(shop.nightly())[0] == 2
+    assert published_rows(shop.data) == before
+
+
+@pytest.mark.slow
+def test_a_run_killed_while_it_models_leaves_nothing_that_the_next_one_takes_for_done(shop: Project) -> None:
+    day = tiny_shop.TODAY - dt.timedelta(days=2)
+    tiny_shop.write_day(shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
+    with (shop.data / "output").open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "orchestration", "nightly", "-v"],
+            cwd=shop.code,
+            env=shop.env,
+            stdout=output,
+            start_new_session=True,
+        )
+        while "built core.fct_purchases" not in (shop.data / "output").read_text() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert built(shop.nightly())[1] < 91
+    assert ("complete_journey:300", 7.25) in [
+        (row[0], float(row[-1])) for row in query(shop, "select basket_key, amount from core.fct_baskets")
+    ]
+    assert published_rows(shop.data) == everything_again(shop)
+
+
+@pytest.mark.slow
+def test_a_warehouse_restored_from_before_the_last_night_is_brought_up_to_date(shop: Project, tmp_path: Path) -> None:
+    shutil.copy(shop.data / "warehouse.duckdb", tmp_path / "backup")
+    day = tiny_shop.TODAY - dt.timedelta(days=2)
+    tiny_shop.write_day(shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
+    assert built(shop.nightly())[0] > 50
+    after = published_rows(shop.data)
+    shutil.copy(tmp_path / "backup", shop.data / "warehouse.duckdb")
+    assert built(shop.nightly())[0] > 50
+    assert published_rows(shop.data) == after
+
+
+@pytest.mark.slow
+def test_rows_that_break_an_objective_break_it_again_in_a_night_without_new_ones(shop: Project) -> None:
+    before = published_rows(shop.data)
+    day = tiny_shop.TODAY - dt.timedelta(days=2)
+    bad = [tiny_shop.line(day, 300 + number, 1, 10, 0, 1.0) for number in range(9)]
+    tiny_shop.write_day(shop.landing, day, bad)
+    for _ in range(2):
+        night = shop.nightly()
+        assert night.returncode == 1
+        assert "rows_arrive_valid" in night.stdout
+        assert published_rows(shop.data) == before
+    tiny_shop.write_day(shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
+    assert built(shop.nightly())[0] > 50
+    assert published_rows(shop.data) != before
+
+
+def query(shop: Project, sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(shop.data / "published" / "next_aisle.duckdb"), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
