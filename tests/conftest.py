@@ -270,10 +270,12 @@ class Place:
         if self.parsed.exists() and not (target / "partial_parse.msgpack").exists():
             shutil.copytree(self.parsed, target, dirs_exist_ok=True)
         yield
-        if not self.parsed.exists() and (target / "partial_parse.msgpack").exists():
+        parsed = [target / name for name in ("manifest.json", "partial_parse.msgpack", PARSED_FROM)]
+        # dbt by itself leaves no PARSED_FROM.
+        if not self.parsed.exists() and all(file.exists() for file in parsed):
             self.parsed.mkdir()
-            for file in ("manifest.json", "partial_parse.msgpack", PARSED_FROM):
-                shutil.copy(target / file, self.parsed)
+            for file in parsed:
+                shutil.copy(file, self.parsed)
 
 
 PLACE = Place()

@@ -88,7 +88,7 @@ def score(shop: Shop, cutoffs: Iterable[dt.date], folder: Path) -> dict[dt.date,
 def runs(shop: Shop, cutoffs: Iterable[dt.date]) -> list[list[dt.date]]:
     """Which cutoffs are scored by one run of the models, in each list the newest first."""
     together: dict[tuple[int, dt.date | None], list[dt.date]] = {}
-    most = _project_vars()["score_learning_customers"]
+    most = _project_vars()["score_backtest_customers"]
     for cutoff in sorted(set(cutoffs), reverse=True):
         customers, categories = shop.connection.execute(
             "select count(distinct customer), count(distinct category) from days where day <= ?", [cutoff]

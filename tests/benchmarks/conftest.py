@@ -86,7 +86,7 @@ def stub_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[st
         (project / "macros").mkdir()
         (project / "dbt_project.yml").write_text(
             "name: stub\nprofile: next_aisle\nconfig-version: 2\n"
-            "vars: {score_learning_customers: 10000, score_backtest_dates: 6}\n"
+            "vars: {score_backtest_customers: 10000, score_backtest_dates: 6}\n"
         )
         for name in ("profiles.yml", "macros/generate_schema_name.sql"):
             (project / name).write_text((PROJECT_DIR / "dbt_project" / name).read_text())

@@ -94,14 +94,14 @@ def test_cutoffs_whole_horizons_apart_share_a_run_and_those_of_a_large_shop_do_n
     days = [START + dt.timedelta(days=number) for number in (0, 10, 28, 38, 56)]
     assert ours.runs(chosen_shop, days) == [[days[4], days[2], days[0]], [days[3], days[1]]]
     # There is one customer on day 0, two by day 10, three by day 20.
-    monkeypatch.setattr(ours, "_project_vars", lambda: {"score_learning_customers": 2})
+    monkeypatch.setattr(ours, "_project_vars", lambda: {"score_backtest_customers": 2})
     assert ours.runs(chosen_shop, days) == [[days[4]], [days[3]], [days[2]], [days[1]], [days[0]]]
     assert ours.runs(chosen_shop, [days[0], days[0] - dt.timedelta(days=28), days[2]]) == [
         [days[2]],
         [days[0], days[0] - dt.timedelta(days=28)],
     ]
     # On day 28 there are three customers and two categories, on day 56 one more category.
-    monkeypatch.setattr(ours, "_project_vars", lambda: {"score_learning_customers": 10})
+    monkeypatch.setattr(ours, "_project_vars", lambda: {"score_backtest_customers": 10})
     monkeypatch.setattr(ours, "MOST_PAIRS", 6)
     assert ours.runs(chosen_shop, [days[0], days[2], days[4]]) == [[days[4]], [days[2], days[0]]]
 

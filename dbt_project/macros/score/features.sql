@@ -20,6 +20,14 @@
   }) }}
 {%- endmacro %}
 
+{#- The two features of a pair that come from what the customer owns: the sums over the owned categories (int_score_evidence),
+    compared with what is usual (int_score_usual_evidence). -#}
+{% macro evidence_columns(pairs, sums, usual) -%}
+    coalesce({{ sums }}.residual_co_ownership, 0)
+    - {{ pairs }}.owned_count * coalesce({{ usual }}.mean_residual_co_ownership, 0) as residual_co_ownership,
+    coalesce({{ sums }}.directed_evidence, 0) + coalesce({{ usual }}.evidence_of_others, 0) as directed_evidence
+{%- endmacro %}
+
 {#- The features that say what a customer's other categories mean for one, and those of the customer's habits. The others are
     those of the category alone. -#}
 {% macro score_feature_groups() -%}

@@ -7,7 +7,8 @@
     intercept: name for the weight of the constant.
     start: where the intercept starts, a column of `starts` or a number; the other weights start at 0.
     columns: from the name of each other weight to the column of `rows` that it belongs to.
-    starts: the relation with the shops and dates, int_score_start if there is none.
+    starts: the relation with the shops and dates, int_score_start if there is none; it has the variance of each column, as
+        variance_<weight>, but of those with a precision of their own.
     precisions: from the name of a weight to the precision of its own prior, in the column's unit.
     Result: source_name, step, round_number, and the weights by their names.
 
@@ -20,6 +21,7 @@
     one, and is multiplied by the column's own variance, so that the unit of a column does not matter. -#}
 {% macro newton_round(rows, intercept, start, columns={}, precisions={}, starts=none) -%}
 {%- set weights = [intercept] + columns.keys() | list -%}
+{%- set starts = starts or ref('int_score_start') -%}
 {%- set factors = {intercept: ''} -%}
 {%- for weight, column in columns.items() -%}
   {%- do factors.update({weight: ' * ' ~ column}) -%}
@@ -46,7 +48,7 @@ previous as (
         {%- for weight in columns %},
         0 as {{ weight }}
         {%- endfor %}
-    from {{ starts or ref('int_score_start') }}
+    from {{ starts }}
     where not exists (select 1 from {{ this }} as rounds)
 
 ),
@@ -78,15 +80,7 @@ sums as (
 
     select
         source_name,
-        step,
-        cast({{ precisions.get(intercept, score_intercept_precision()) }} as double) as precision_{{ intercept }}
-        {%- for weight, column in columns.items() %},
-        {% if weight in precisions -%}
-        cast({{ precisions[weight] }} as double)
-        {%- else -%}
-        {{ score_weight_precision() }} * greatest({{ score_minimum_variance() }}, var_pop({{ column }}))
-        {%- endif %} as precision_{{ weight }}
-        {%- endfor %}
+        step
         {%- for weight in weights %},
         sum(residual{{ factors[weight] }}) as g_{{ weight }}
         {%- endfor %}
@@ -102,6 +96,23 @@ sums as (
 
 ),
 
+priors as (
+
+    select
+        source_name,
+        step,
+        cast({{ precisions.get(intercept, score_intercept_precision()) }} as double) as precision_{{ intercept }}
+        {%- for weight in columns %},
+        {% if weight in precisions -%}
+        cast({{ precisions[weight] }} as double)
+        {%- else -%}
+        {{ score_weight_precision() }} * greatest({{ score_minimum_variance() }}, variance_{{ weight }})
+        {%- endif %} as precision_{{ weight }}
+        {%- endfor %}
+    from {{ starts }}
+
+),
+
 -- One line for each weight: its line of H, and at the end its entry of g.
 equations as (
 
@@ -110,7 +121,7 @@ equations as (
         sums.h_{{ intercept }}_{{ intercept }},
         {%- for weight in weights %}
         sums.g_{{ weight }},
-        sums.precision_{{ weight }},
+        priors.precision_{{ weight }},
         {%- endfor %}
         {%- set lines = [] %}
         {%- for weight in weights %}
@@ -134,6 +145,10 @@ equations as (
         on
             sums.source_name = previous.source_name
             and sums.step = previous.step
+    inner join priors
+        on
+            sums.source_name = priors.source_name
+            and sums.step = priors.step
 
 ),
 
@@ -188,11 +203,15 @@ from lengths
 {%- endmacro %}
 
 {#- Where a regression starts: how far the log odds of its rows are from the level at which they were adopted. From a base far
-    away, it would take many rounds to get there. Adding half a pair keeps the logarithm finite where all or none were adopted. -#}
-{% macro distance_to_level(rows) -%}
+    away, it would take many rounds to get there. Adding half a pair keeps the logarithm finite where all or none were adopted.
+    With it come the variances of the columns, by the names of their weights. -#}
+{% macro distance_to_level(rows, columns={}) -%}
     select
         source_name,
         step,
+        {%- for weight, column in columns.items() %}
+        var_pop({{ column }}) as variance_{{ weight }},
+        {%- endfor %}
         ln((sum(weight * adopted) + 0.5) / (sum(weight * (1 - adopted)) + 0.5))
         - ln(sum(weight * {{ likelihood('base') }}) / sum(weight * (1 - {{ likelihood('base') }}))) as distance_to_level
     from {{ rows }}

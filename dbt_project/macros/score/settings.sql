@@ -73,9 +73,19 @@
   {{ step }} <= {{ date_step }} + {{ score_recent_steps() - 1 }}
 {%- endmacro %}
 
-{#- Whether a customer is scored at a date: every active customer at the newest date, sampled ones at the earlier dates,
-    which are used for learning and for the back-test. -#}
-{% macro is_scored() -%}
+{#- Whether a customer (a row of int_score_customers) is scored at a date: every active customer at the newest date, and at the
+    dates of the back-test those that it tests. -#}
+{% macro is_scored(customers) -%}
+  {{ customers }}.is_active
+    and (
+        {{ customers }}.step = 0
+        or ({{ customers }}.is_tested and {{ customers }}.step <= {{ var('score_backtest_dates') }})
+    )
+{%- endmacro %}
+
+{#- Whether anything about a customer is needed at a date: every active customer at the newest date, and at earlier dates
+    those that are learned from, some of whom the back-test tests. -#}
+{% macro is_scored_or_sampled() -%}
   is_active and (step = 0 or is_sampled)
 {%- endmacro %}
 
@@ -246,7 +256,11 @@
 {%- endmacro %}
 
 {#- The sample is one in sixteen, and each of its pairs counts sixteen times: a hash begins with one of sixteen letters, and
-    the pairs are taken whose customer and category have the same one (hash_letter). -#}
+    the pairs are taken whose customer and category have the same one (sample_letter). In a window with few pairs all have the
+    same. -#}
+{% macro score_any_letter() -%}
+  '*'
+{%- endmacro %}
 {% macro score_pairs_per_sampled() -%}
   {{ return(16) }}
 {%- endmacro %}
@@ -278,17 +292,21 @@
   {{ return(0.5) }}
 {%- endmacro %}
 
-{#- Rounds of Newton's method for the weights of the features: after five, eight digits no longer change on the sample; a
-    shop of fifty customers takes seven until six digits do not, which are kept. A signal that separates the pairs almost
-    perfectly may need more: see the rounds of int_score_feature_weights. -#}
-{% macro score_feature_rounds() -%}
-  {{ return(7) }}
+{#- Rounds of Newton's method end when no weight moves by more than this: near the end a round's error is about the square of
+    the one before, so that six digits are right, which are kept. -#}
+{% macro regression_settled_move() -%}
+  {{ return(0.001) }}
 {%- endmacro %}
 
-{#- Rounds for one or two weights that start close to where they end: after four, eight digits no longer change on the
-    sample, and four digits in a shop of a hundred customers. -#}
+{#- Rounds at most, for the weights of the features: the sample takes five, a shop of fifty customers seven. A signal that
+    separates the pairs almost perfectly may need more: see the rounds of int_score_feature_weights. -#}
+{% macro score_feature_rounds() -%}
+  {{ return(10) }}
+{%- endmacro %}
+
+{#- The same for one or two weights that start close to where they end. -#}
 {% macro score_calibration_rounds() -%}
-  {{ return(4) }}
+  {{ return(6) }}
 {%- endmacro %}
 
 {#- Nothing is learned from fewer adoptions than this: a rule of thumb asks for ten for each weight, and the prior makes

@@ -122,6 +122,7 @@ shops as (
         step,
         count(*) as customer_count,
         sum(case when is_active then 1 else 0 end) as active_customer_count,
+        max(case when sample_letter = {{ score_any_letter() }} then 1 else 0 end) as has_any_letter,
         sum(case when is_sampled then owned_count else 0 end) as sampled_breadth,
         sum(
             case when is_sampled then cast(owned_count as double) * owned_count else 0 end
@@ -149,6 +150,7 @@ counted as (
         coalesce(buyers.recent_buyer_count, 0) as recent_buyer_count,
         shops.customer_count,
         shops.active_customer_count,
+        shops.has_any_letter,
         shops.sampled_breadth,
         shops.sampled_squared_breadth,
         shops.active_customer_count - owners.active_owner_count as candidate_count,
@@ -200,7 +202,9 @@ select
     names.category_key,
     names.category_name,
     names.category_label,
-    substr(names.category_hash, 1, 1) as hash_letter,
+    case
+        when rated.has_any_letter = 1 then {{ score_any_letter() }} else substr(names.category_hash, 1, 1)
+    end as sample_letter,
     rated.first_sold_step,
     cast(rated.owner_count as {{ dbt.type_int() }}) as owner_count,
     cast(rated.candidate_count as {{ dbt.type_int() }}) as candidate_count,

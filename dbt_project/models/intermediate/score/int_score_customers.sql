@@ -45,13 +45,43 @@ adopted as (
 
 ),
 
-categories as (
+sold as (
 
     select
         source_name,
-        count(distinct category_number) as category_count
+        category_number,
+        max(adopted_step) as first_sold_step
     from {{ ref('int_score_adoptions') }}
+    group by
+        source_name,
+        category_number
+
+),
+
+shops as (
+
+    select
+        source_name,
+        count(*) as category_count
+    from sold
     group by source_name
+
+),
+
+category_counts as (
+
+    select
+        dates.source_name,
+        dates.step,
+        count(*) as category_count
+    from dates
+    inner join sold
+        on
+            dates.source_name = sold.source_name
+            and dates.step <= sold.first_sold_step
+    group by
+        dates.source_name,
+        dates.step
 
 ),
 
@@ -117,29 +147,61 @@ measured as (
         {{ days_between('first_purchase_date', 'as_of_date') }} as tenure_days
     from counted
 
+),
+
+with_sample as (
+
+    select
+        measured.*,
+        measured.recency_days < {{ var('score_active_days') }} as is_active,
+        category_counts.category_count,
+        sample.position,
+        substr(sample.customer_hash, 1, 1) as hash_letter,
+        sample.position <= {{ var('score_learning_customers') }}
+        and (
+            sample.position <= {{ score_fewest_learning_customers() }}
+            or sample.position * coalesce(shops.category_count, 0) <= {{ score_learning_pairs() }}
+        ) as is_sampled
+    from measured
+    inner join sample
+        on measured.customer_number = sample.customer_number
+    left join shops
+        on measured.source_name = shops.source_name
+    left join category_counts
+        on
+            measured.source_name = category_counts.source_name
+            and measured.step = category_counts.step
+
+),
+
+with_pairs as (
+
+    select
+        *,
+        sum(case when is_active and is_sampled then category_count - owned_count else 0 end) over (
+            partition by source_name, step
+        ) as pair_count
+    from with_sample
+
 )
 
 select
-    measured.source_name,
-    measured.step,
-    measured.customer_key,
-    measured.customer_number,
-    cast(measured.recency_days as {{ dbt.type_int() }}) as recency_days,
-    cast(measured.tenure_days as {{ dbt.type_int() }}) as tenure_days,
-    cast(measured.visits_recent as {{ dbt.type_int() }}) as visits_recent,
-    cast(measured.visits_all as {{ dbt.type_int() }}) as visits_all,
-    cast(measured.amount_recent as double) as amount_recent,
-    cast(measured.adopted_recent as {{ dbt.type_int() }}) as adopted_recent,
-    cast(measured.owned_count as {{ dbt.type_int() }}) as owned_count,
-    measured.recency_days < {{ var('score_active_days') }} as is_active,
-    sample.position <= {{ var('score_learning_customers') }}
-    and (
-        sample.position <= {{ score_fewest_learning_customers() }}
-        or sample.position * coalesce(categories.category_count, 0) <= {{ score_learning_pairs() }}
-    ) as is_sampled,
-    substr(sample.customer_hash, 1, 1) as hash_letter
-from measured
-inner join sample
-    on measured.customer_number = sample.customer_number
-left join categories
-    on measured.source_name = categories.source_name
+    source_name,
+    step,
+    customer_key,
+    customer_number,
+    cast(recency_days as {{ dbt.type_int() }}) as recency_days,
+    cast(tenure_days as {{ dbt.type_int() }}) as tenure_days,
+    cast(visits_recent as {{ dbt.type_int() }}) as visits_recent,
+    cast(visits_all as {{ dbt.type_int() }}) as visits_all,
+    cast(amount_recent as double) as amount_recent,
+    cast(adopted_recent as {{ dbt.type_int() }}) as adopted_recent,
+    cast(owned_count as {{ dbt.type_int() }}) as owned_count,
+    is_active,
+    is_sampled,
+    is_sampled and position <= {{ var('score_backtest_customers') }} as is_tested,
+    case
+        when pair_count > {{ score_sampled_above_pairs() }} then hash_letter
+        else {{ score_any_letter() }}
+    end as sample_letter
+from with_pairs

@@ -22,25 +22,86 @@ ownership as (
 
 ),
 
-candidates as (
+adopters as (
 
-    select * from {{ ref('int_score_candidates') }}
-    where step > 0
+    select * from {{ ref('int_score_adopters') }}
+
+),
+
+customers as (
+
+    select * from {{ ref('int_score_customers') }}
+    where
+        step > 0
+        and is_active
+        and is_sampled
 
 ),
 
 -- Each window begins at its own date: who could begin which category then, and who owned what.
-windows as (
+active as (
+
+    select
+        source_name,
+        step,
+        count(*) as customer_count
+    from customers
+    group by
+        source_name,
+        step
+
+),
+
+no_candidates as (
+
+    select
+        customers.step,
+        exclusions.category_number,
+        count(*) as customer_count
+    from {{ ref('int_score_exclusions') }} as exclusions
+    inner join customers
+        on
+            exclusions.customer_number = customers.customer_number
+            and exclusions.excluded_step >= customers.step
+    group by
+        customers.step,
+        exclusions.category_number
+
+),
+
+adopted as (
 
     select
         step,
         category_number,
-        count(*) as candidate_count,
-        sum(adopted) as adopter_count
-    from candidates
+        count(*) as adopter_count
+    from adopters
     group by
         step,
         category_number
+
+),
+
+windows as (
+
+    select
+        categories.step,
+        categories.category_number,
+        active.customer_count - coalesce(no_candidates.customer_count, 0) as candidate_count,
+        coalesce(adopted.adopter_count, 0) as adopter_count
+    from categories
+    inner join active
+        on
+            categories.source_name = active.source_name
+            and categories.step = active.step
+    left join no_candidates
+        on
+            categories.step = no_candidates.step
+            and categories.category_number = no_candidates.category_number
+    left join adopted
+        on
+            categories.step = adopted.step
+            and categories.category_number = adopted.category_number
 
 ),
 
@@ -60,20 +121,19 @@ active_owners as (
 owner_adopters as (
 
     select
-        candidates.step,
+        adopters.step,
         ownership.category_number as owned_number,
-        candidates.category_number as wanted_number,
+        adopters.category_number as wanted_number,
         count(*) as adopter_count
-    from candidates
+    from adopters
     inner join ownership
         on
-            candidates.step = ownership.step
-            and candidates.customer_number = ownership.customer_number
-    where candidates.adopted = 1
+            adopters.step = ownership.step
+            and adopters.customer_number = ownership.customer_number
     group by
-        candidates.step,
+        adopters.step,
         ownership.category_number,
-        candidates.category_number
+        adopters.category_number
 
 ),
 

@@ -61,7 +61,6 @@ bought as (
         products.category_source_name,
         products.category_name,
         products.category_number,
-        purchases.purchase_line_key,
         purchases.basket_key,
         purchases.purchase_date,
         purchases.amount
@@ -130,7 +129,6 @@ select
     {{ source_key('bought.category_name', 'bought.category_source_name') }} as category_key,
     bought.category_name,
     cast(bought.category_number as {{ dbt.type_int() }}) as category_number,
-    bought.purchase_line_key,
     bought.basket_key,
     bought.purchase_date,
     cast(

@@ -8,8 +8,11 @@ adoptions as (
 
 customers as (
 
-    select * from {{ ref('int_score_customers') }}
-    where {{ is_scored() }}
+    select
+        *,
+        {{ is_scored('customers') }} as is_scored
+    from {{ ref('int_score_customers') }} as customers
+    where {{ is_scored_or_sampled() }}
 
 )
 
@@ -17,7 +20,10 @@ select
     customers.source_name,
     customers.step,
     customers.customer_number,
-    adoptions.category_number
+    adoptions.category_number,
+    customers.is_scored,
+    customers.is_sampled,
+    customers.sample_letter
 from customers
 inner join adoptions
     on

@@ -1,83 +1,142 @@
+-- Pairs of sampled customers with their features. Where a window has many pairs that were not adopted, a part of them
+-- is enough: those whose customer and category have the same letter.
 with
 
+candidates as (
+
+    select * from {{ ref('int_score_candidates') }}
+    where
+        is_sampled
+        and has_same_letter
+
+),
+
+other_adopters as (
+
+    select * from {{ ref('int_score_adopters') }}
+    where not has_same_letter
+
+),
+
 pairs as (
-
-    select pairs.*
-    from {{ ref('int_score_pairs') }} as pairs
-    inner join {{ ref('int_score_customers') }} as customers
-        on
-            pairs.step = customers.step
-            and pairs.customer_number = customers.customer_number
-    where customers.is_sampled
-
-),
-
-customers as (
-
-    select * from {{ ref('int_score_customers') }}
-
-),
-
-categories as (
-
-    select * from {{ ref('int_score_categories') }}
-
-),
-
-windows as (
 
     select
         source_name,
         step,
-        count(*) > {{ score_sampled_above_pairs() }} as is_sampled
-    from pairs
-    group by
+        customer_number,
+        category_number,
+        owned_count,
+        adopted,
+        case
+            when sample_letter = {{ score_any_letter() }} or adopted = 1 then 1
+            else {{ score_pairs_per_sampled() }}
+        end as weight,
+        case
+            when sample_letter = {{ score_any_letter() }} then 1
+            else {{ score_pairs_per_sampled() }}
+        end as weight_without_outcome
+    from candidates
+
+    union all
+
+    select
         source_name,
-        step
+        step,
+        customer_number,
+        category_number,
+        owned_count,
+        1 as adopted,
+        1 as weight,
+        0 as weight_without_outcome
+    from other_adopters
 
 ),
 
--- Where there are many pairs that were not adopted, a sample of them is enough: those whose customer and category have
--- hashes that begin with the same letter.
-sampled as (
+-- Only for pairs that are sampled, because all pairs would take many times as long.
+summed as (
 
     select
-        p.source_name,
-        p.step,
-        p.customer_number,
-        p.category_number,
-        p.adopted,
-        case
-            when windows.is_sampled and coalesce(p.adopted, 0) = 0 then {{ score_pairs_per_sampled() }}
-            else 1
-        end as weight,
-        case
-            when not windows.is_sampled then 1
-            when c.hash_letter = k.hash_letter then {{ score_pairs_per_sampled() }}
-            else 0
-        end as weight_without_outcome,
-        {%- for feature, expression in score_features().items() %}
-            {{ expression }} as {{ feature }},
-        {%- endfor %}
-        {{ log_odds('k.adoption_rate') }} as base
-    from pairs as p
-    inner join windows
+        ownership.step,
+        ownership.customer_number,
+        evidence.wanted_number as category_number,
+        sum(evidence.residual_co_ownership) as residual_co_ownership,
+        sum(evidence.directed_evidence) as directed_evidence
+    from {{ ref('int_score_ownership') }} as ownership
+    inner join {{ ref('int_score_evidence') }} as evidence
         on
-            p.source_name = windows.source_name
-            and p.step = windows.step
-    inner join customers as c
+            ownership.step = evidence.step
+            and ownership.category_number = evidence.owned_number
+            and ownership.sample_letter = evidence.sample_letter
+    where ownership.is_sampled
+    group by
+        ownership.step,
+        ownership.customer_number,
+        evidence.wanted_number
+
+    union all
+
+    -- Left joins: a planner could join the two large relations first.
+    select
+        other_adopters.step,
+        other_adopters.customer_number,
+        other_adopters.category_number,
+        sum(evidence.residual_co_ownership) as residual_co_ownership,
+        sum(evidence.directed_evidence) as directed_evidence
+    from other_adopters
+    left join {{ ref('int_score_ownership') }} as ownership
         on
-            p.step = c.step
-            and p.customer_number = c.customer_number
-    inner join categories as k
+            other_adopters.step = ownership.step
+            and other_adopters.customer_number = ownership.customer_number
+    left join {{ ref('int_score_evidence') }} as evidence
         on
-            p.step = k.step
-            and p.category_number = k.category_number
-    where
-        p.adopted = 1
-        or not windows.is_sampled
-        or c.hash_letter = k.hash_letter
+            ownership.step = evidence.step
+            and ownership.category_number = evidence.owned_number
+            and other_adopters.category_number = evidence.wanted_number
+    group by
+        other_adopters.step,
+        other_adopters.customer_number,
+        other_adopters.category_number
+
+),
+
+with_evidence as (
+
+    select
+        pairs.*,
+        {{ evidence_columns('pairs', 'summed', 'usual') }}
+    from pairs
+    left join summed
+        on
+            pairs.step = summed.step
+            and pairs.customer_number = summed.customer_number
+            and pairs.category_number = summed.category_number
+    left join {{ ref('int_score_usual_evidence') }} as usual
+        on
+            pairs.step = usual.step
+            and pairs.category_number = usual.wanted_number
 
 )
 
-select * from sampled
+select
+    p.source_name,
+    p.step,
+    p.customer_number,
+    p.category_number,
+    p.adopted,
+    p.weight,
+    p.weight_without_outcome,
+    {%- for feature, expression in score_features().items() %}
+        {{ expression }} as {{ feature }},
+    {%- endfor %}
+    {{ log_odds('k.adoption_rate') }} as base
+-- Each pair has a customer and a category, so inner joins would give the same rows; but a planner could then join all
+-- customers with all categories first.
+from with_evidence as p
+left join {{ ref('int_score_customers') }} as c
+    on
+        p.step = c.step
+        and p.customer_number = c.customer_number
+left join {{ ref('int_score_categories') }} as k
+    on
+        p.step = k.step
+        and p.category_number = k.category_number

@@ -4,7 +4,7 @@ with
 customers as (
 
     select * from {{ ref('int_score_customers') }}
-    where {{ is_scored() }}
+    where {{ is_scored_or_sampled() }}
 
 ),
 

@@ -5,28 +5,26 @@ with
 adopted as (
 
     select
-        candidates.source_name,
-        candidates.step,
+        adopters.source_name,
+        adopters.step,
         categories.expected_spend,
         cast(adoptions.amount as double) as amount,
         ln(spending.spending_ratio) as log_ratio,
         ln(greatest(cast(adoptions.amount as double), 0.01) / categories.expected_spend) as log_spend
-    from {{ ref('int_score_candidates') }} as candidates
+    from {{ ref('int_score_adopters') }} as adopters
     inner join {{ ref('int_score_adoptions') }} as adoptions
         on
-            candidates.customer_number = adoptions.customer_number
-            and candidates.category_number = adoptions.category_number
+            adopters.customer_number = adoptions.customer_number
+            and adopters.category_number = adoptions.category_number
     inner join {{ ref('int_score_categories') }} as categories
         on
-            candidates.step = categories.step
-            and candidates.category_number = categories.category_number
+            adopters.step = categories.step
+            and adopters.category_number = categories.category_number
     inner join {{ ref('int_score_spending') }} as spending
         on
-            candidates.step = spending.step
-            and candidates.customer_number = spending.customer_number
-    where
-        candidates.adopted = 1
-        and categories.expected_spend > 0
+            adopters.step = spending.step
+            and adopters.customer_number = spending.customer_number
+    where categories.expected_spend > 0
 
 ),
 

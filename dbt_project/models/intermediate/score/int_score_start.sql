@@ -1,1 +1,1 @@
-{{ distance_to_level(ref('int_score_learning')) }}
+{{ distance_to_level(ref('int_score_learning'), score_feature_columns()) }}

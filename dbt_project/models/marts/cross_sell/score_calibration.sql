@@ -24,7 +24,7 @@ customers as (
     from {{ ref('int_score_customers') }}
     where
         is_active
-        and is_sampled
+        and is_tested
         and step > 0
 
 ),
