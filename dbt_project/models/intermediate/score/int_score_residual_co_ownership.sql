@@ -30,6 +30,7 @@ sampled as (
 owned as (
 
     select
+        adoptions.source_name,
         adoptions.customer_number,
         adoptions.category_number,
         adoptions.adopted_step
@@ -43,6 +44,7 @@ owned as (
 owned_together as (
 
     select
+        category.source_name,
         category.category_number,
         other_category.category_number as other_number,
         least(category.adopted_step, other_category.adopted_step) as step,
@@ -53,6 +55,7 @@ owned_together as (
             category.customer_number = other_category.customer_number
             and category.category_number < other_category.category_number
     group by
+        category.source_name,
         category.category_number,
         other_category.category_number,
         least(category.adopted_step, other_category.adopted_step)
@@ -62,25 +65,21 @@ owned_together as (
 both_owners as (
 
     select
-        category.source_name,
-        category.step,
-        category.category_number,
-        other_category.category_number as other_number,
+        owned_together.source_name,
+        dates.step,
+        owned_together.category_number,
+        owned_together.other_number,
         sum(owned_together.customer_count) as both_count
     from owned_together
-    inner join categories as category
+    inner join {{ ref('int_score_dates') }} as dates
         on
-            owned_together.category_number = category.category_number
-            and owned_together.step >= category.step
-    inner join categories as other_category
-        on
-            owned_together.other_number = other_category.category_number
-            and category.step = other_category.step
+            owned_together.source_name = dates.source_name
+            and owned_together.step >= dates.step
     group by
-        category.source_name,
-        category.step,
-        category.category_number,
-        other_category.category_number
+        owned_together.source_name,
+        dates.step,
+        owned_together.category_number,
+        owned_together.other_number
 
 ),
 
@@ -119,12 +118,14 @@ pairs as (
         ) as scale,
         category.share_of_ownership,
         other_category.share_of_ownership as other_share_of_ownership
+    -- Both categories are there, so inner joins would give the same rows; but a planner could then join all categories
+    -- of a date with each other first.
     from both_owners
-    inner join categories_with_variance as category
+    left join categories_with_variance as category
         on
             both_owners.step = category.step
             and both_owners.category_number = category.category_number
-    inner join categories_with_variance as other_category
+    left join categories_with_variance as other_category
         on
             both_owners.step = other_category.step
             and both_owners.other_number = other_category.category_number
