@@ -25,6 +25,12 @@ END = dt.date(2026, 6, 30)
 # What Spark builds; the tables before it are copied from DuckDB, so that both learn from the same numbers.
 BUILT = {
     "intermediate": (
+        "int_score_exclusions",
+        "int_score_candidates",
+        "int_score_adopters",
+        "int_score_evidence",
+        "int_score_usual_evidence",
+        "int_score_pairs",
         "int_score_sample",
         "int_score_learning",
         "int_score_start",
