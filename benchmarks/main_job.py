@@ -52,8 +52,8 @@ FLOORS = {LOAD: FLOOR_LOAD, LOAD_PROCESS: FLOOR_LOAD_PROCESS, BUILD: FLOOR_BUILD
 ORDER = [FLOOR_LOAD, LOAD, FLOOR_LOAD_PROCESS, LOAD_PROCESS, FLOOR_BUILD, BUILD, FROM_NOTHING, AGAIN]
 
 LOAD_TARGET = 2.0  # times the floor's wall time, that is half of its rate
-FROM_NOTHING_TARGET_SECONDS = 60
-AGAIN_TARGET_SECONDS = 25
+FROM_NOTHING_TARGET = 1.6  # times the processor time of both floors
+AGAIN_TARGET_SECONDS = 15
 
 LIMIT_CORES = 2
 LIMIT_BYTES = 2 * 2**30
@@ -118,11 +118,11 @@ class Bench:
         self._forget_loads()
         self._whole(LOAD_PROCESS, self._run([*PYTHON, "ingestion", SOURCE]))
         step()
+        self._whole(BUILD, self._run(DBT_BUILD))
+        step()
         shutil.copy(self.warehouse, floor / self.warehouse.name)
         manifest = DBT_PROJECT / "target" / "manifest.json"
         self._parts(FLOOR_BUILD, None, ["floor_build", str(manifest), str(floor / self.warehouse.name)])
-        step()
-        self._whole(BUILD, self._run(DBT_BUILD))
         step()
 
     def limited(self) -> tuple[Figure, str]:
@@ -159,7 +159,7 @@ class Bench:
     def _parts(self, name: str, process_name: str | None, arguments: Sequence[str]) -> None:
         measured = self._run([*PYTHON, "benchmarks.single_process", *arguments])
         result = json.loads(measured.output.splitlines()[-1])
-        self.figures[name].append(Figure(result["seconds"], None, measured.peak_mib))
+        self.figures[name].append(Figure(result["seconds"], result.get("cpu_seconds"), measured.peak_mib))
         if process_name:
             self._whole(process_name, measured)
         self.rows = int(result.get("rows", self.rows))
@@ -230,8 +230,13 @@ def _ratio(bench: Bench, name: str) -> float:
     return _median(bench, name) / _median(bench, FLOORS[name])
 
 
+def _median_cpu(bench: Bench, name: str) -> float:
+    return statistics.median(figure.cpu_seconds or 0 for figure in bench.figures[name])
+
+
 def _verdicts(bench: Bench) -> list[tuple[bool, str]]:
-    ratio, whole, again = _ratio(bench, LOAD), _median(bench, FROM_NOTHING), _median(bench, AGAIN)
+    ratio, again = _ratio(bench, LOAD), _median(bench, AGAIN)
+    cpu, floor_cpu = _median_cpu(bench, FROM_NOTHING), _median_cpu(bench, FLOOR_LOAD) + _median_cpu(bench, FLOOR_BUILD)
     return [
         (
             ratio <= LOAD_TARGET,
@@ -239,9 +244,9 @@ def _verdicts(bench: Bench) -> list[tuple[bool, str]]:
             "done, up to the checkpoint; ours with digests, checks and the proof of arrival)",
         ),
         (
-            whole <= FROM_NOTHING_TARGET_SECONDS,
-            f"whole job from nothing takes {whole:.1f} s, at most {FROM_NOTHING_TARGET_SECONDS} (project parsed "
-            "before, files in the system's cache)",
+            cpu <= FROM_NOTHING_TARGET * floor_cpu,
+            f"whole job from nothing takes {cpu:.1f} CPU seconds, {cpu / floor_cpu:.2f} times its floors, at most "
+            f"{FROM_NOTHING_TARGET} (project parsed before, files in the system's cache)",
         ),
         (
             again <= AGAIN_TARGET_SECONDS,
@@ -259,7 +264,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.main_job",
         description="Measure loading, building and the nightly run on the sample shop, compared with plain DuckDB.",
-        epilog="Takes about two minutes a run. No other run of this project may be under way meanwhile.",
+        epilog="Takes about four minutes a run. No other run of this project may be under way meanwhile.",
     )
     parser.add_argument("--runs", type=int, default=3, help="interleaved runs; the median counts (default: 3)")
     parser.add_argument("--data", type=Path, help="existing folder for the temporary files (default: the system's)")
