@@ -128,7 +128,7 @@ class Plan:
         active_days: to judge it with.
         customers: who are there from the first day.
         arrivals: new customers a day; they buy on the day on which they come.
-        lifetime_days: mean time until a customer leaves; None: nobody leaves.
+        lifetime_days: mean time until a customer leaves; None: customers never leave.
         once_share: share of customers who buy once.
         days_between_visits: mean over customers of the visits a day, as its inverse.
         visit_shape: of the gamma distribution of customers' visits a day: the higher, the more alike.
@@ -156,7 +156,7 @@ class Plan:
         price_spread: over categories.
         spending_spread: over customers, of what they pay for the same category.
         pieces: mean number of pieces in a line.
-        big_customers: the first so many customers pay and order more.
+        big_customers: number of customers, the first ones, who pay and order more.
         big_factor: they pay this much more for each line.
         products: mean number of products of a category.
         duplicate_share: share of persons who go on under a second customer number from some day on.

@@ -293,7 +293,7 @@ def guard(shops: Iterable[Results], method: str) -> list[Guarded]:
     """Compare a method with what is simple, at each cutoff of each shop.
 
     Returns:
-        The worst cutoff first; those at which nothing can be compared, because nobody adopted anything, last.
+        The worst cutoff first; those at which nothing can be compared, because no customer adopted anything, last.
     """
     rows = [
         _guarded(results, method, cutoff, figures)

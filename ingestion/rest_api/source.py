@@ -53,7 +53,7 @@ class ApiTable(RawTable):
     """A raw table that is pulled from one endpoint of an API.
 
     `columns`, `key`, `rows` and `optional` name fields by their path, `customer.id` or as stored, `customer__id`; see
-    `records.Records` for what becomes of a value. A field that is in no column is not taken, and the load's report
+    `records.Records` for how a value is converted. A field that is in no column is not taken, and the load's report
     names it.
 
     Attributes:

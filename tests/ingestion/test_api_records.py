@@ -1,4 +1,4 @@
-"""What becomes of the values that an API sends: the same value, or an error; nothing is rounded or guessed."""
+"""Each value that an API sends is loaded as the same value, or is an error; nothing is rounded or guessed."""
 
 import datetime as dt
 import json

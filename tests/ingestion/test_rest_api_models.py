@@ -1,4 +1,4 @@
-"""The corner shop's models on what its API sent: which version of an order counts, and what becomes of the rest."""
+"""The corner shop's models on what its API sent: which version of an order counts, and why the others do not."""
 
 import re
 import shutil

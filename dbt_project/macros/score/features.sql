@@ -20,12 +20,24 @@
   }) }}
 {%- endmacro %}
 
-{#- The two features of a pair that come from what the customer owns: the sums over the owned categories (int_score_evidence),
-    compared with what is usual (int_score_usual_evidence). -#}
-{% macro evidence_columns(pairs, sums, usual) -%}
-    coalesce({{ sums }}.residual_co_ownership, 0)
-    - {{ pairs }}.owned_count * coalesce({{ usual }}.mean_residual_co_ownership, 0) as residual_co_ownership,
-    coalesce({{ sums }}.directed_evidence, 0) + coalesce({{ usual }}.evidence_of_others, 0) as directed_evidence
+{#- Pairs with the two features that come from what the customer owns: the sums over the owned categories (int_score_evidence),
+    compared with what is usual (int_score_usual_evidence). Both relations have step, customer_number and category_number. -#}
+{% macro with_evidence(pairs, sums) -%}
+    select
+        {{ pairs }}.*,
+        coalesce({{ sums }}.residual_co_ownership, 0)
+        - {{ pairs }}.owned_count * coalesce(usual.mean_residual_co_ownership, 0) as residual_co_ownership,
+        coalesce({{ sums }}.directed_evidence, 0) + coalesce(usual.evidence_of_others, 0) as directed_evidence
+    from {{ pairs }}
+    left join {{ sums }}
+        on
+            {{ pairs }}.step = {{ sums }}.step
+            and {{ pairs }}.customer_number = {{ sums }}.customer_number
+            and {{ pairs }}.category_number = {{ sums }}.category_number
+    left join {{ ref('int_score_usual_evidence') }} as usual
+        on
+            {{ pairs }}.step = usual.step
+            and {{ pairs }}.category_number = usual.wanted_number
 {%- endmacro %}
 
 {#- The features that say what a customer's other categories mean for one, and those of the customer's habits. The others are

@@ -73,16 +73,6 @@
   {{ step }} <= {{ date_step }} + {{ score_recent_steps() - 1 }}
 {%- endmacro %}
 
-{#- Whether a customer (a row of int_score_customers) is scored at a date: every active customer at the newest date, and at the
-    dates of the back-test those that it tests. -#}
-{% macro is_scored(customers) -%}
-  {{ customers }}.is_active
-    and (
-        {{ customers }}.step = 0
-        or ({{ customers }}.is_tested and {{ customers }}.step <= {{ var('score_backtest_dates') }})
-    )
-{%- endmacro %}
-
 {#- Whether anything about a customer is needed at a date: every active customer at the newest date, and at earlier dates
     those that are learned from, some of whom the back-test tests. -#}
 {% macro is_scored_or_sampled() -%}

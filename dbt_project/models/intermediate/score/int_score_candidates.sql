@@ -9,7 +9,7 @@ select
     customers.is_sampled,
     customers.sample_letter,
     customers.sample_letter = categories.sample_letter as has_same_letter,
-    {{ is_scored('customers') }} as is_scored,
+    customers.is_scored,
     case
         when customers.step = 0 then null
         when exclusions.adopted_step = customers.step - 1 then 1

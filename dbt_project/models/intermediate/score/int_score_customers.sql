@@ -199,7 +199,14 @@ select
     cast(owned_count as {{ dbt.type_int() }}) as owned_count,
     is_active,
     is_sampled,
-    is_sampled and position <= {{ var('score_backtest_customers') }} as is_tested,
+    is_active and (
+        step = 0
+        or (
+            is_sampled
+            and position <= {{ var('score_backtest_customers') }}
+            and step <= {{ var('score_backtest_dates') }}
+        )
+    ) as is_scored,
     case
         when pair_count > {{ score_sampled_above_pairs() }} then hash_letter
         else {{ score_any_letter() }}

@@ -8,10 +8,7 @@ adoptions as (
 
 customers as (
 
-    select
-        *,
-        {{ is_scored('customers') }} as is_scored
-    from {{ ref('int_score_customers') }} as customers
+    select * from {{ ref('int_score_customers') }}
     where {{ is_scored_or_sampled() }}
 
 )

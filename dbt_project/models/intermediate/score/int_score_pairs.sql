@@ -13,7 +13,7 @@ summed as (
     select
         ownership.step,
         ownership.customer_number,
-        evidence.wanted_number,
+        evidence.wanted_number as category_number,
         sum(evidence.residual_co_ownership) as residual_co_ownership,
         sum(evidence.directed_evidence) as directed_evidence
     from {{ ref('int_score_ownership') }} as ownership
@@ -27,22 +27,20 @@ summed as (
         ownership.customer_number,
         evidence.wanted_number
 
+),
+
+with_evidence as (
+
+    {{ with_evidence('candidates', 'summed') }}
+
 )
 
 select
-    candidates.source_name,
-    candidates.step,
-    candidates.customer_number,
-    candidates.category_number,
-    {{ evidence_columns('candidates', 'summed', 'usual') }},
-    candidates.adopted
-from candidates
-left join summed
-    on
-        candidates.step = summed.step
-        and candidates.customer_number = summed.customer_number
-        and candidates.category_number = summed.wanted_number
-left join {{ ref('int_score_usual_evidence') }} as usual
-    on
-        candidates.step = usual.step
-        and candidates.category_number = usual.wanted_number
+    source_name,
+    step,
+    customer_number,
+    category_number,
+    residual_co_ownership,
+    directed_evidence,
+    adopted
+from with_evidence

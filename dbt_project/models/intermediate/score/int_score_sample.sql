@@ -101,19 +101,7 @@ summed as (
 
 with_evidence as (
 
-    select
-        pairs.*,
-        {{ evidence_columns('pairs', 'summed', 'usual') }}
-    from pairs
-    left join summed
-        on
-            pairs.step = summed.step
-            and pairs.customer_number = summed.customer_number
-            and pairs.category_number = summed.category_number
-    left join {{ ref('int_score_usual_evidence') }} as usual
-        on
-            pairs.step = usual.step
-            and pairs.category_number = usual.wanted_number
+    {{ with_evidence('pairs', 'summed') }}
 
 )
 

@@ -23,8 +23,7 @@ customers as (
         end as spending_segment
     from {{ ref('int_score_customers') }}
     where
-        is_active
-        and is_tested
+        is_scored
         and step > 0
 
 ),
