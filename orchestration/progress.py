@@ -107,6 +107,8 @@ class Progress(logging.Handler):
         if (unchanged := getattr(record, "unchanged", None)) is not None:
             self.models_in = Counter(layer for model, layer in self.layers.items() if model not in unchanged)
             self.unchanged = len(unchanged)
+        for model, rows in getattr(record, "replaced", {}).items():
+            self._print(f"    {printable(model)}: {_count(rows, 'row')} replaced, those of changed baskets")
         if getattr(record, "again", False):
             # All models are built once more: those of the first time do not count.
             self.built.clear()

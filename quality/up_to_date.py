@@ -4,6 +4,10 @@ The version of a model or test is a digest of its code and settings and of the v
 table is a digest of the deliveries in it. The version that each was built from is noted in the warehouse itself: a
 warehouse that is restored, or made again, brings its own notes.
 
+Of most tables a run that finds them out of date makes all rows again. The largest have only the rows of changed baskets
+replaced (macros/changed_baskets.sql), where all others are what the same code would make of the rows before; that is
+known from the notes too.
+
 A note counts from the moment the run that made it is judged good enough to be published. Each run of dbt, also one that
 a person starts, removes the notes of the models that it is about to build (macros/forget_versions.sql): a build that is
 killed, or that has other code or settings, leaves no note behind.
@@ -57,14 +61,71 @@ def versions(manifest: Manifest, connection: duckdb.DuckDBPyConnection, settings
     Returns:
         dbt's unique id to the version, a hex digest.
     """
-    raw = _raw_versions(manifest, connection)
+    return _versions(manifest, settings, _raw_versions(manifest, connection))
+
+
+def code_versions(manifest: Manifest, connection: duckdb.DuckDBPyConnection, settings: Any) -> dict[str, str]:
+    """Work out what decides how each model, seed and test is made of the raw rows, whatever these are.
+
+    Args:
+        manifest: dbt's.
+        connection: the open warehouse; the columns of raw tables count.
+        settings: as for `versions`.
+
+    Returns:
+        dbt's unique id to a hex digest.
+    """
+    known = columns(connection)
+    raw = {
+        unique_id: digest(known.get((source["schema"], source["identifier"]), {}))
+        for unique_id, source in manifest["sources"].items()
+    }
+    return _versions(manifest, settings, raw)
+
+
+def replaces_rows(manifest: Manifest, connection: duckdb.DuckDBPyConnection, settings: Any) -> set[str]:
+    """Name the models of which a build has to replace no more than the rows of changed baskets.
+
+    All other rows are what today's code makes of them: the code and settings are those of the build before, and so are
+    the tables that it read. Whether that build was judged good enough does not matter for it.
+
+    Args:
+        manifest: dbt's.
+        connection: the open warehouse.
+        settings: as for `versions`.
+
+    Returns:
+        dbt's unique ids.
+    """
+    # A warehouse of a version before has no versions of the code.
+    if "code_version" not in columns(connection).get((SCHEMA, TABLE), {}):
+        return set()
+    notes = connection.execute(f"select unique_id, version, code_version from {VERSIONS}").fetchall()
+    built = {unique_id: (version_, code_version) for unique_id, version_, code_version in notes}
+    codes = code_versions(manifest, connection, settings)
+    everywhere = _everywhere(manifest, settings)
+    found = set()
+    for unique_id, node in manifest["nodes"].items():
+        if node["config"].get("materialized") != "incremental" or built.get(unique_id, ("", ""))[1] != codes[unique_id]:
+            continue
+        parents = {parent: built.get(parent, ("", ""))[0] for parent in node["depends_on"]["nodes"]}
+        if built[unique_id][0] == digest(everywhere, _code(node), parents):
+            found.add(unique_id)
+    return found
+
+
+def _everywhere(manifest: Manifest, settings: Any) -> str:
     # A macro may be used by any model, and by the way in which all of them are built.
     macros = manifest["macros"].values()
-    everywhere = digest(
+    return digest(
         settings,
         {library: version(library) for library in LIBRARIES},
         sorted(macro["macro_sql"] for macro in macros if macro["package_name"] == manifest["metadata"]["project_name"]),
     )
+
+
+def _versions(manifest: Manifest, settings: Any, raw: Mapping[str, str]) -> dict[str, str]:
+    everywhere = _everywhere(manifest, settings)
     known: dict[str, str] = {}
 
     def of(unique_id: str) -> str:
@@ -132,7 +193,12 @@ def built_by(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def note(
-    connection: duckdb.DuckDBPyConnection, built: Mapping[str, str], run_id: str, *, is_judged: bool = False
+    connection: duckdb.DuckDBPyConnection,
+    built: Mapping[str, str],
+    run_id: str,
+    *,
+    codes: Mapping[str, str] | None = None,
+    is_judged: bool = False,
 ) -> None:
     """Note the versions that a run built models, seeds and tests from.
 
@@ -140,6 +206,7 @@ def note(
         connection: the open warehouse.
         built: dbt's unique id to the version; only what succeeded without a finding.
         run_id: the run.
+        codes: dbt's unique id to the version of its code.
         is_judged: whether the run was judged already; else the notes count from `confirm` on.
     """
     connection.execute(f"create schema if not exists {SCHEMA}")
@@ -147,11 +214,14 @@ def note(
         f"create table if not exists {VERSIONS} "
         "(unique_id varchar primary key, version varchar, run_id varchar, noted_at timestamp, is_judged boolean)"
     )
+    # A warehouse of a version before does not have it.
+    connection.execute(f"alter table {VERSIONS} add column if not exists code_version varchar")
     if not built:
         return
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     rows = ", ".join(
-        f"({quote_text(unique_id)}, '{version_}', {quote_text(run_id)}, timestamp '{now}', {is_judged})"
+        f"({quote_text(unique_id)}, '{version_}', {quote_text(run_id)}, timestamp '{now}', {is_judged}, "
+        f"{quote_text((codes or {}).get(unique_id, ''))})"
         for unique_id, version_ in built.items()
     )
     connection.execute(f"insert or replace into {VERSIONS} values {rows}")
@@ -167,6 +237,32 @@ def forget(connection: duckdb.DuckDBPyConnection, unique_ids: Iterable[str]) -> 
     names = ", ".join(map(quote_text, unique_ids))
     if names and TABLE in tables(connection, SCHEMA):
         connection.execute(f"delete from {VERSIONS} where unique_id in ({names})")
+
+
+def begin_changes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the tables in which dbt lists the baskets that changed, and how many rows it replaced; empty.
+
+    Args:
+        connection: the open warehouse.
+    """
+    connection.execute(f"create schema if not exists {SCHEMA}")
+    connection.execute(
+        f"create or replace table {SCHEMA}.changed_baskets "
+        "(source_name varchar, basket_id varchar, basket_key varchar, is_changed boolean)"
+    )
+    connection.execute(f"create or replace table {SCHEMA}.replaced_rows (unique_id varchar, row_count bigint)")
+
+
+def replaced_rows(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Count the rows that took the place of those of changed baskets, since `begin_changes`.
+
+    Args:
+        connection: the open warehouse.
+
+    Returns:
+        dbt's unique id to rows; only of models of which rows were replaced.
+    """
+    return dict(connection.execute(f"select unique_id, row_count from {SCHEMA}.replaced_rows").fetchall())
 
 
 def confirm(connection: duckdb.DuckDBPyConnection, run_id: str) -> None:

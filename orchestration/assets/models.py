@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import graphlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ from warehouse.connections import columns, connect, count, tables
 from warehouse.dbt_project import Manifest, project_settings, published_models, read_manifest
 from warehouse.locks import only_writer
 from warehouse.sql import quote_table
+
+# Names to dbt the models of which it is to replace only some rows (macros/changed_baskets.sql).
+REPLACES_ROWS = "NEXT_AISLE_REPLACES_ROWS"
 
 
 class BuildConfig(dg.Config):
@@ -169,6 +173,7 @@ class Built:
         checks: the newest result of each test.
         others: whatever else it reported.
         error: what the last turn ended with; None when it succeeded.
+        replaced: each model of which only some rows were replaced, to the number of new ones.
     """
 
     models: dict[dg.AssetKey, dg.Output[Any]]
@@ -177,6 +182,7 @@ class Built:
     error: DagsterDbtCliRuntimeError | None
     unchanged: list[dg.AssetKey]
     versions: Mapping[dg.AssetKey, str]
+    replaced: dict[dg.AssetKey, int]
 
     def __or__(self, later: "Built") -> "Built":
         """Take what a later turn built in place of what this one did."""
@@ -187,6 +193,7 @@ class Built:
             later.error,
             [key for key in self.unchanged if key in later.unchanged],
             later.versions,
+            later.replaced,
         )
 
 
@@ -208,6 +215,11 @@ def _build(
     settings = [{**project_settings()["vars"], **(variables or {})}, project.objectives.model_dump()]
     with connect(project.paths) as connection:
         versions = up_to_date.versions(manifest, connection, settings)
+        codes = up_to_date.code_versions(manifest, connection, settings)
+        # What a person chooses is built whole, and so is what is not to be noted.
+        is_whole = everything or variables or context.is_subset
+        replaced = set() if is_whole else up_to_date.replaces_rows(manifest, connection, settings)
+        up_to_date.begin_changes(connection)
         if everything:
             up_to_date.forget(connection, versions)
         # A person who chooses some models wants these built.
@@ -231,6 +243,7 @@ def _build(
         None,
         [key for unique_id, key in tables.items() if unique_id in left_out],
         {key: versions[unique_id] for unique_id, key in tables.items()},
+        {},
     )
     context.log.info(
         f"{len(built.unchanged)} of {len(tables)} models and seeds are up to date",
@@ -256,6 +269,7 @@ def _build(
     if variables:
         command += ["--vars", json.dumps(variables)]
     try:
+        os.environ[REPLACES_ROWS] = ",".join(sorted(nodes[unique_id]["name"] for unique_id in replaced & nodes.keys()))
         for event in dbt.cli(command, context=context, target_path=target).stream():
             if isinstance(event, dg.Output):
                 key = context.asset_key_for_output(event.output_name)
@@ -272,11 +286,19 @@ def _build(
                 built.others.append(event)
     except DagsterDbtCliRuntimeError as raised:
         built.error = raised
+    if replaced:
+        with connect(project.paths, read_only=True) as connection:
+            rows = up_to_date.replaced_rows(connection)
+        built.replaced = {tables[unique_id]: count for unique_id, count in rows.items()}
+        context.log.info(
+            f"of {len(rows)} models only the rows of changed baskets were replaced",
+            extra={"replaced": {".".join(tables[unique_id].path): count for unique_id, count in rows.items()}},
+        )
     if not variables and not context.is_subset:
         succeeded = dbt_successes(target)
         with connect(project.paths) as connection:
             versions = {unique_id: versions[unique_id] for unique_id in succeeded & versions.keys()}
-            up_to_date.note(connection, versions, context.run_id, is_judged=after_recording)
+            up_to_date.note(connection, versions, context.run_id, codes=codes, is_judged=after_recording)
     return built
 
 
@@ -365,6 +387,8 @@ def _with_metadata(
             "dagster/row_count": count(connection, quote_table(schema, table)),
             **known.get((schema, table), {}),
         }
+        if key in built.replaced:
+            metadata["rows_replaced"] = built.replaced[key]
         if (schema, table) in marts:
             metadata["first_rows"] = preview(connection, schema, table, personal)
         version = dg.DataVersion(built.versions[key])

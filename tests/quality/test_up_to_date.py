@@ -217,3 +217,79 @@ def test_a_state_for_dbt_has_the_nodes_that_are_left_out(tmp_path: Path) -> None
     state = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     assert state["nodes"] == {"model.lines": MANIFEST["nodes"]["model.lines"]}
     assert (state["metadata"], state["macros"]) == (MANIFEST["metadata"], {})
+
+
+def row_level() -> dict[str, Any]:
+    """The manifest, with lines of which rows can be replaced, and a model of these, too."""
+    manifest = edited("nodes", "model.total", "config", "materialized", to="incremental")
+    manifest["nodes"]["model.lines"]["config"] = {"materialized": "incremental"}
+    # A source is no model: a view stands between.
+    manifest["nodes"]["model.staged"] = {
+        "resource_type": "model",
+        "raw_code": "s",
+        "config": {"materialized": "view"},
+        "depends_on": {"nodes": ["source.raw"]},
+    }
+    manifest["nodes"]["model.lines"]["depends_on"] = {"nodes": ["model.staged"]}
+    return manifest
+
+
+def note_all(connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
+    built = up_to_date.versions(manifest, connection, {})
+    codes = up_to_date.code_versions(manifest, connection, {})
+    up_to_date.note(connection, built, "first", codes=codes)
+
+
+def test_rows_are_replaced_where_only_raw_rows_changed(connection: duckdb.DuckDBPyConnection) -> None:
+    manifest = row_level()
+    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    note_all(connection, manifest)
+    both = {"model.lines", "model.total"}
+    assert up_to_date.replaces_rows(manifest, connection, {}) == both
+    connection.execute("insert into raw_corner.purchases values (2, 1.5)")
+    assert up_to_date.replaces_rows(manifest, connection, {}) == both
+    # Whatever decides about rows that did not come now: settings, code, columns of the raw table.
+    assert up_to_date.replaces_rows(manifest, connection, {"horizon": 7}) == set()
+    manifest["nodes"]["model.total"]["raw_code"] = "z"
+    assert up_to_date.replaces_rows(manifest, connection, {}) == {"model.lines"}
+    manifest["nodes"]["model.staged"]["raw_code"] = "z"
+    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    manifest = row_level()
+    assert up_to_date.replaces_rows(manifest, connection, {}) == both
+    connection.execute("alter table raw_corner.purchases add column note varchar")
+    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+
+
+def test_a_model_that_is_not_in_step_with_what_it_reads_is_built_whole(connection: duckdb.DuckDBPyConnection) -> None:
+    manifest = row_level()
+    note_all(connection, manifest)
+    # A build that was killed after the lines: the total is of the lines before.
+    up_to_date.forget(connection, ["model.total"])
+    assert up_to_date.replaces_rows(manifest, connection, {}) == {"model.lines"}
+    note_all(connection, manifest)
+    up_to_date.forget(connection, ["model.lines"])
+    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    # Lines of other rows than the total was built from.
+    note_all(connection, manifest)
+    connection.execute("insert into raw_corner.purchases values (2, 1.5)")
+    newer = up_to_date.versions(manifest, connection, {})
+    codes = up_to_date.code_versions(manifest, connection, {})
+    lines = {unique_id: newer[unique_id] for unique_id in ("model.staged", "model.lines")}
+    up_to_date.note(connection, lines, "second", codes=codes)
+    assert up_to_date.replaces_rows(manifest, connection, {}) == {"model.lines"}
+
+
+def test_a_warehouse_of_a_version_without_code_versions_is_built_whole(connection: duckdb.DuckDBPyConnection) -> None:
+    note_all(connection, row_level())
+    connection.execute("alter table build_state.versions drop column code_version")
+    assert up_to_date.replaces_rows(row_level(), connection, {}) == set()
+    note_all(connection, row_level())
+    assert up_to_date.replaces_rows(row_level(), connection, {}) == {"model.lines", "model.total"}
+
+
+def test_replaced_rows_are_those_of_this_build(connection: duckdb.DuckDBPyConnection) -> None:
+    up_to_date.begin_changes(connection)
+    connection.execute("insert into build_state.replaced_rows values ('model.lines', 3)")
+    assert up_to_date.replaced_rows(connection) == {"model.lines": 3}
+    up_to_date.begin_changes(connection)
+    assert up_to_date.replaced_rows(connection) == {}

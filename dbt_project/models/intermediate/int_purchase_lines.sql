@@ -1,9 +1,19 @@
+{{ config(
+    materialized=row_level(),
+    incremental_strategy='changed_baskets',
+    unique_key=['source_name', 'basket_id'],
+    on_schema_change='fail',
+    pre_hook="{{ find_changed_baskets() }}",
+) }}
 -- Which lines count as purchases: decided here and nowhere else. The first reason that applies is the one recorded.
 with
 
 delivered as (
 
     {{ delivered_rows('purchases') }}
+    {%- if is_incremental() %}
+    where {{ is_in_changed_baskets('delivered_rows') }}
+    {%- endif %}
 
 ),
 
@@ -87,3 +97,14 @@ with_reasons as (
 )
 
 select * from with_reasons
+{%- if is_incremental() and sources_that_cancel() %}
+where not {{ keeps_its_reason('with_reasons') }}
+
+union all
+
+-- Of these customers no line changed, and not all baskets were read.
+select * from {{ this }} as built
+where
+    {{ is_in_changed_baskets('built') }}
+    and {{ keeps_its_reason('built') }}
+{%- endif %}

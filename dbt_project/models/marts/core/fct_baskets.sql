@@ -1,8 +1,17 @@
+{{ config(
+    materialized=row_level(),
+    incremental_strategy='changed_baskets',
+    unique_key='basket_key',
+    on_schema_change='fail',
+) }}
 with
 
 purchases as (
 
     select * from {{ ref('fct_purchases') }}
+    {%- if is_incremental() %}
+    where {{ has_changed_basket_key() }}
+    {%- endif %}
 
 )
 

@@ -1,9 +1,20 @@
+{{ config(
+    materialized=row_level(),
+    incremental_strategy='changed_baskets',
+    unique_key='basket_key',
+    on_schema_change='fail',
+    pre_hook="{{ find_baskets_of_changed_products() }}",
+) }}
 with
 
 lines as (
 
     select * from {{ ref('int_purchase_lines') }}
-    where rejection_reason is null
+    where
+        rejection_reason is null
+    {%- if is_incremental() %}
+        and {{ is_in_changed_baskets() }}
+        {%- endif %}
 
 ),
 
