@@ -25,7 +25,7 @@ from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import prepare_fsspec_args
 
 from ingestion.raw_tables import LoadError
-from ingestion.secrets import hide
+from warehouse.secrets import hide
 from warehouse.safe_files import is_disk_full
 
 # Before a connection that broke is made again; twice as long each time.

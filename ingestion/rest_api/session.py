@@ -19,7 +19,7 @@ from tenacity import RetryCallState
 
 from ingestion.raw_tables import LoadError
 from ingestion.rest_api.pages import CheckedPages, PullAgainError
-from ingestion.secrets import hide
+from warehouse.secrets import hide
 from warehouse.locks import Say
 from warehouse.terminal import printable
 
