@@ -379,8 +379,8 @@ def view(
         tables: all published tables; row rules need some of them.
         source: names the tables to read from; None: schema and name.
         for_metrics: the view that metrics are computed on. It has every row that the role's row rules allow, and the
-            identifiers as they are, for joins and counts; personal columns are masked, dropped ones null. Only for doors
-            that show no row of it, refuse identifiers that the role does not see, and hold minimum_group.
+            identifiers as they are, for joins and counts; personal columns are masked, dropped ones null. Only for
+            doors that show no row of it, refuse identifiers that the role does not see, and hold minimum_group.
 
     Returns:
         None when the role may not see the table.
@@ -401,7 +401,7 @@ def view(
             if GROUP_SIZE in (column.tags or ())
         ]
     chosen = actions(policy, role, table)
-    expressions: list[exp.Expression] = []
+    expressions: list[exp.Expr] = []
     for column in table.columns:
         action = chosen[column.name]
         if for_metrics and IDENTIFIER in (column.tags or ()):
@@ -516,7 +516,7 @@ def _needs_a_look(column: Column) -> bool:
     return PERSONAL in (column.tags or ()) or SENSITIVE in (column.tags or ())
 
 
-def _masked(column: Column, action: Action, bucket: Bucket, minimum_group: int) -> exp.Expression:
+def _masked(column: Column, action: Action, bucket: Bucket, minimum_group: int) -> exp.Expr:
     value = exp.column(column.name, quoted=True)
     kind = exp.DataType.build(column.type, dialect="duckdb")
     if action is Action.SHOW:
@@ -540,9 +540,9 @@ def _masked(column: Column, action: Action, bucket: Bucket, minimum_group: int) 
 
 def _row_rules(
     role: Role, table: Table, published: set[tuple[str, str]], source: Source
-) -> list[exp.Expression] | None:
+) -> list[exp.Expr] | None:
     """The conditions that the role's rules put on a table's rows; None when they cannot be carried to it."""
-    rules: list[exp.Expression] = []
+    rules: list[exp.Expr] = []
     customer = exp.column(CUSTOMER, quoted=True)
     if role.rows.shops:
         if table.is_about_customers and not table.has_customer:
@@ -578,11 +578,11 @@ def _row_rules(
     return rules
 
 
-def _in(column: exp.Column, values: Iterable[str]) -> exp.Expression:
+def _in(column: exp.Column, values: Iterable[str]) -> exp.Expr:
     return column.copy().isin(*(exp.Literal.string(value) for value in values))
 
 
-def _is_no_small_group(column: str, minimum: int) -> exp.Expression:
+def _is_no_small_group(column: str, minimum: int) -> exp.Expr:
     size = exp.column(column, quoted=True)
     none = exp.or_(size.is_(exp.null()), size.copy().eq(0))
     return exp.paren(exp.or_(none, exp.GTE(this=size.copy(), expression=exp.Literal.number(minimum))))
@@ -603,7 +603,7 @@ class _NoDoubles(yaml.SafeLoader):
 
 
 def _mapping(loader: _NoDoubles, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call]
+    keys = [loader.construct_object(key) for key, _ in node.value]
     for key in keys:
         if keys.count(key) > 1:
             raise yaml.constructor.ConstructorError(None, None, f"the key {key} is there twice", node.start_mark)
