@@ -43,8 +43,8 @@ LOGICAL_TYPES = {
     "decimal": "number",
     "double": "number",
 }
-# Column tags that say who may see it.
-CLASSIFICATIONS = ("personal",)
+# Column tags that say what kind of data it is; delivery/policy.yml says who may see it.
+CLASSIFICATIONS = ("personal", "identifier")
 # Category of an objective to the standard's dimensions of quality.
 DIMENSIONS = {
     "completeness": "completeness",

@@ -24,6 +24,7 @@ class Settings(BaseSettings):
         data: folder of all data: landed files, warehouse, published copy, run history. Default: `data/` in the
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
+        policy: who may see what, to use in place of the project's delivery/policy.yml; None: the project's.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
 
     data: AbsolutePath = DEFAULT_DATA
     objectives: AbsolutePath | None = None
+    policy: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
