@@ -18,10 +18,10 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui query docs contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui query publish-postgres docs contract bench score-eval spark clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
 	@$(UV_BY_HAND)
 
 .tools/bin/uv:
@@ -70,6 +70,9 @@ query: setup ## ask the published copy in SQL, in DuckDB's shell
 docs: setup ## the catalogue as one page: tables, columns, tests, lineage
 	@$(UV) run --no-sync --directory dbt_project dbt --quiet docs generate --static
 	@echo "The catalogue, one page that needs no network: file://$(CURDIR)/dbt_project/target/static_index.html"
+
+publish-postgres: setup ## write the published tables to PostgreSQL, for BI tools (NEXT_AISLE_POSTGRES_URL)
+	@$(UV) run --no-sync python -m delivery publish-postgres
 
 # datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
 contract: setup ## write the data contract; refuses what would break its readers without a new version

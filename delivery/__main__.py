@@ -1,16 +1,20 @@
-"""The doors at a terminal: `python -m delivery query` and `python -m delivery contract`."""
+"""The doors at a terminal: `python -m delivery query`, `contract` and `publish-postgres`."""
 
 import argparse
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
 
+from delivery import postgres
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
 from delivery.contract import FOLDER, ContractError, files, read_metadata, render
+from delivery.policy import PolicyError
+from delivery.postgres import PostgresError
 from delivery.query import FORMATS, QueryError, ask, open_shell
 from quality import objectives
 from quality.objectives import ObjectivesError
@@ -18,7 +22,7 @@ from warehouse.connections import WarehouseBusyError
 from warehouse.dbt_project import DbtProjectError, prepare, read_manifest
 from warehouse.safe_files import replacing
 from warehouse.settings import Settings
-from warehouse.terminal import error
+from warehouse.terminal import error, printable
 
 
 def contract(*, check: bool = False, since: str | None = None) -> int:
@@ -63,6 +67,34 @@ def contract(*, check: bool = False, since: str | None = None) -> int:
     for name in accepted.keys() - proposed.keys():
         (folder / name).unlink()
     print(f"wrote {', '.join(changed)} in {folder}")
+    return 0
+
+
+def publish_postgres(settings: Settings) -> int:
+    """Write the published tables to the PostgreSQL database of the settings.
+
+    Args:
+        settings: where data lives, the database, and its password.
+
+    Returns:
+        The exit code: 1 when nothing was written because something is wrong.
+    """
+    started = time.monotonic()
+    try:
+        written = postgres.write_as_set(settings, say=lambda text: print(printable(text), flush=True))
+    except (PostgresError, PolicyError, DbtProjectError, OSError) as reason:
+        error(reason)
+        return 1
+    if written.is_new:
+        rows = sum(written.row_counts.values())
+        seconds = time.monotonic() - started
+        print(
+            f"publication {written.publication_id}: {len(written.row_counts)} tables, {rows:,} rows, in {seconds:.1f} s"
+        )
+    else:
+        print(f"nothing new: the database has publication {written.publication_id}")
+    if written.still_read:
+        print(f"warning: {postgres.warning(written)}", file=sys.stderr)
     return 0
 
 
@@ -142,9 +174,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     made.add_argument("--check", action="store_true", help="write nothing; fail when the committed files are stale")
     made.add_argument("--since", metavar="REVISION", help="also hold the contract of this git revision")
+    commands.add_parser(
+        "publish-postgres",
+        help="write the published tables to PostgreSQL, for BI tools",
+        description="Write the published tables to the PostgreSQL database that NEXT_AISLE_POSTGRES_URL names, such as "
+        "postgresql://user@host:5432/database, with keys, comments and what each role of the policy may see. Readers "
+        "see the publication before until all is there. The password is NEXT_AISLE_POSTGRES_PASSWORD, or where "
+        "PostgreSQL's own tools look for it (PGPASSWORD, ~/.pgpass).",
+    )
     chosen = parser.parse_args(arguments)
     if chosen.command == "query":
         return _query(chosen)
+    if chosen.command == "publish-postgres":
+        return publish_postgres(Settings())
     try:
         return contract(check=chosen.check, since=chosen.since)
     except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as reason:
