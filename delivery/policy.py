@@ -538,9 +538,7 @@ def _masked(column: Column, action: Action, bucket: Bucket, minimum_group: int) 
     return exp.cast(exp.null(), kind)
 
 
-def _row_rules(
-    role: Role, table: Table, published: set[tuple[str, str]], source: Source
-) -> list[exp.Expr] | None:
+def _row_rules(role: Role, table: Table, published: set[tuple[str, str]], source: Source) -> list[exp.Expr] | None:
     """The conditions that the role's rules put on a table's rows; None when they cannot be carried to it."""
     rules: list[exp.Expr] = []
     customer = exp.column(CUSTOMER, quoted=True)
