@@ -20,6 +20,7 @@ from delivery import policy as rules
 from delivery.contract import files
 from delivery.policy import Policy
 from delivery.postgres_roles import grants, role_name, schema_of_role
+from delivery.publication import publication_id
 from warehouse.connections import columns, count
 from warehouse.dbt_project import prepare, read_manifest
 from warehouse.digests import digest
@@ -297,16 +298,6 @@ def _reading(paths: Paths) -> Iterator[Published]:
                 "and publish again. While a publication is under way: try again in a moment"
             )
         yield Published(connection, publication_id(file), status.st_mtime, version, tables, found)
-
-
-def publication_id(file: Path) -> str:
-    """Name a publication: each has another id.
-
-    Args:
-        file: the published file.
-    """
-    status = file.stat()
-    return digest(status.st_size, status.st_mtime_ns)[:16]
 
 
 def _described(folder: Path) -> tuple[list[Table], str]:
