@@ -257,7 +257,8 @@ def test_an_error_does_not_repeat_what_is_masked(door: Door) -> None:
         assert not any(f'"x{value}"' in str(raised.value) for value in values)
 
 
-def test_a_function_of_a_reader_is_not_called_on_rows_that_the_role_does_not_see(door: Door) -> None:
+@pytest.mark.parametrize("table", ["dim_customers", "fct_purchases"])
+def test_a_function_of_a_reader_is_not_called_on_rows_that_the_role_does_not_see(table: str, door: Door) -> None:
     with door.database.connect("user_of_regional") as connection:
         heard: list[str] = []
         driver = connection.connection.driver_connection
@@ -268,9 +269,9 @@ def test_a_function_of_a_reader_is_not_called_on_rows_that_the_role_does_not_see
             "$$ begin raise notice 'heard %', value; return true; end $$"
         )
         shown = connection.exec_driver_sql(
-            "select customer_key from regional_core.dim_customers where pg_temp.overhear(customer_key)"
+            f"select customer_key from regional_core.{table} where pg_temp.overhear(customer_key)"
         ).all()
-    allowed = allowed_rows(POLICY["roles"]["regional"], "core", "dim_customers") or []
+    allowed = allowed_rows(POLICY["roles"]["regional"], "core", table) or []
     assert {key for (key,) in shown} == {row["customer_key"] for row in allowed}
     assert {message.removeprefix("heard ") for message in heard} == {row["customer_key"] for row in allowed}
 
