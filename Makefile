@@ -18,7 +18,7 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui query publish-postgres docs contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui query publish-postgres catalogue contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -67,9 +67,8 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://local
 query: setup ## ask the published copy in SQL, in DuckDB's shell
 	@$(UV) run --no-sync python -m delivery query || [ -t 0 ]
 
-docs: setup ## the catalogue as one page: tables, columns, tests, lineage
-	@$(UV) run --no-sync --directory dbt_project dbt --quiet docs generate --static
-	@echo "The catalogue, one page that needs no network: file://$(CURDIR)/dbt_project/target/static_index.html"
+catalogue: setup ## the catalogue as one page beside the published file: tables, columns, tests, lineage
+	@$(UV) run --no-sync python -m delivery catalogue
 
 publish-postgres: setup ## write the published tables to PostgreSQL, for BI tools (NEXT_AISLE_POSTGRES_URL)
 	@$(UV) run --no-sync python -m delivery publish-postgres

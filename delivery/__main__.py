@@ -10,8 +10,9 @@ from pathlib import Path
 
 import yaml
 
-from delivery import postgres
+from delivery import catalogue, postgres
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
+from delivery.catalogue import CatalogueError
 from delivery.contract import FOLDER, ContractError, files, read_metadata, render
 from delivery.policy import PolicyError
 from delivery.postgres import PostgresError
@@ -95,6 +96,24 @@ def publish_postgres(settings: Settings) -> int:
         print(f"nothing new: the database has publication {written.publication_id}")
     if written.still_read:
         print(f"warning: {postgres.warning(written)}", file=sys.stderr)
+    return 0
+
+
+def write_catalogue(settings: Settings) -> int:
+    """Write the catalogue beside the published file.
+
+    Args:
+        settings: where data lives.
+
+    Returns:
+        The exit code: 1 when it could not be written.
+    """
+    try:
+        page = catalogue.write(settings)
+    except (CatalogueError, OSError) as reason:
+        error(reason)
+        return 1
+    print(f"the catalogue, one page that needs no network: {page.as_uri()}")
     return 0
 
 
@@ -182,9 +201,17 @@ def main(arguments: list[str] | None = None) -> int:
         "see the publication before until all is there. The password is NEXT_AISLE_POSTGRES_PASSWORD, or where "
         "PostgreSQL's own tools look for it (PGPASSWORD, ~/.pgpass).",
     )
+    commands.add_parser(
+        "catalogue",
+        help="write the catalogue beside the published file",
+        description="Have dbt write its documentation of all tables and columns as one page, beside the published "
+        "file. It reads the private warehouse, so not while a run is under way.",
+    )
     chosen = parser.parse_args(arguments)
     if chosen.command == "query":
         return _query(chosen)
+    if chosen.command == "catalogue":
+        return write_catalogue(Settings())
     if chosen.command == "publish-postgres":
         return publish_postgres(Settings())
     try:

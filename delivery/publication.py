@@ -107,7 +107,7 @@ def publish(
     Args:
         paths: where data lives.
         tables: (schema, table) of each.
-        contract: file name to text, as `delivery.contract` gives them.
+        contract: file name to text, as `delivery.contract` gives them, and `delivery.catalogue.metrics`.
         descriptions: of the tables and their columns; they become comments in the copy.
 
     Raises:
