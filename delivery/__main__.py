@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -216,6 +217,16 @@ def _add_serve(commands: Any) -> None:
     )
     serve.add_argument("--rate", type=float, default=50, help="requests per second of one token (default: 50)")
     serve.add_argument("--burst", type=float, default=200, help="requests of one token at once (default: 200)")
+    agents = commands.add_parser(
+        "mcp",
+        help="answer an agent by standard input (MCP)",
+        description="Answer an agent by standard input and output, as the Model Context Protocol has it: name this "
+        "command in the agent's configuration. Over HTTP the same tools are at /mcp of `serve`. Needs "
+        "next-aisle[serve].",
+        epilog="The role is that of the token in NEXT_AISLE_TOKEN, or the one named with --role: a person who may read "
+        "the data folder may take any.",
+    )
+    agents.add_argument("--role", help="what the agent may see: a role of the policy")
 
 
 def _door(chosen: argparse.Namespace) -> int:
@@ -228,7 +239,7 @@ def _door(chosen: argparse.Namespace) -> int:
             return _token(chosen, Tokens(settings.paths.tokens), policy)
         for line in problems(policy, described(read_manifest(prepare(settings)))):
             logging.getLogger("delivery").warning("%s", line)
-        return _serve(chosen, settings, policy)
+        return (_serve if chosen.command == "serve" else _agents)(chosen, settings, policy)
     except ModuleNotFoundError as reason:
         error(f"{reason.name} is not installed: install next-aisle[serve]")
     except (DbtProjectError, PolicyError, UnknownRoleError, TokenError, OSError) as reason:
@@ -284,7 +295,29 @@ def _serve(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> in
     return 0
 
 
-_DOORS = ("token", "serve")
+def _agents(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> int:
+    # Its packages are an extra.
+    from delivery.access import Audit
+    from delivery.agents import make_server
+    from delivery.doors import Caller, Doors
+
+    given = os.environ.get("NEXT_AISLE_TOKEN")
+    token = Tokens(settings.paths.tokens).check(given) if given else None
+    if given and token is None:
+        raise TokenError("the token in NEXT_AISLE_TOKEN is not valid: it is unknown, expired or revoked")
+    if token is None and chosen.role is None:
+        raise TokenError("set NEXT_AISLE_TOKEN, or name a role: python -m delivery mcp --role viewer")
+    role = token.role if token else chosen.role
+    caller = Caller(
+        role, token.id if token else None, token.name if token else "standard input", policy.role(role).purposes[0]
+    )
+    # What is printed would break the protocol.
+    doors = Doors(settings, policy, say=logging.getLogger("delivery").info)
+    make_server(doors, Audit(settings.paths.audit_log), caller).run("stdio")
+    return 0
+
+
+_DOORS = ("token", "serve", "mcp")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from delivery import conditions, formats
 from delivery.access import Access, Audit, NoAccessError, Rate, TooOftenError
+from delivery.agents import AgentsOverHttp, make_server
 from delivery.doors import (
     LONGEST_PAGE,
     MOST_ROWS,
@@ -245,16 +246,32 @@ _bearer = HTTPBearer(auto_error=False, description="A token: python -m delivery 
 
 
 def _caller(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
-    service: Service = request.app.state.service
-    caller = service.access.caller(
+    access: Access = request.app.state.service.access
+    # A cookie is sent by browsers unasked: with it one reads, and changes nothing.
+    caller = caller_of(access, request, with_cookie=request.method in ("GET", "HEAD"))
+    request.state.caller = caller
+    return caller
+
+
+def caller_of(access: Access, request: Request, *, with_cookie: bool) -> Caller:
+    """Find the caller of a request.
+
+    Args:
+        access: who may come in.
+        request: the request.
+        with_cookie: whether a session of the pages counts.
+
+    Raises:
+        NoAccessError: there is no valid token.
+        TooOftenError: it is one request too many.
+        RefusedError: the role has no such purpose.
+    """
+    return access.caller(
         request.headers.get("authorization"),
-        # A cookie is sent by browsers unasked: it reads, and changes nothing.
-        request.cookies.get(COOKIE) if request.method in ("GET", "HEAD") else None,
+        request.cookies.get(COOKIE) if with_cookie else None,
         request.headers.get("x-purpose"),
         request.client.host if request.client else "",
     )
-    request.state.caller = caller
-    return caller
 
 
 Known = Annotated[Caller, Depends(_caller)]
@@ -823,27 +840,35 @@ def _routes(app: FastAPI) -> None:
         return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 
-def _errors(app: FastAPI) -> None:
-    @app.exception_handler(DoorError)
-    def of_a_door(request: Request, error: DoorError) -> Response:
-        detail = str(error)
-        if error.__cause__ is not None and error.status >= 500:
-            log.warning("request %s: %s", request.state.request_id, error.__cause__)
-        if error.slug == "not-published":
-            # Where the file is, is for its operator alone.
-            log.warning("%s", detail)
-            detail = "nothing is published that can be opened: make run. The service's log says more."
-        more = {"alternatives": error.alternatives} if error.alternatives else {}
-        headers = {"Retry-After": "30"} if error.status == 503 else None
-        return problem(error.status, error.slug, error.title, detail, headers, **more)
+def refusal(error: Exception) -> JSONResponse:
+    """Make the answer to a question that is not answered.
 
-    @app.exception_handler(NoAccessError)
-    def without_access(_: Request, error: NoAccessError) -> Response:
+    Args:
+        error: a DoorError, NoAccessError or TooOftenError.
+    """
+    if isinstance(error, NoAccessError):
         return problem(401, "no-access", "You need a token", str(error), {"WWW-Authenticate": "Bearer"})
-
-    @app.exception_handler(TooOftenError)
-    def too_often(_: Request, error: TooOftenError) -> Response:
+    if isinstance(error, TooOftenError):
         return problem(429, "too-often", "Too many requests", str(error), {"Retry-After": f"{error.seconds:.0f}"})
+    assert isinstance(error, DoorError)
+    detail = str(error)
+    if error.__cause__ is not None and error.status >= 500:
+        log.warning("%s", error.__cause__)
+    if error.slug == "not-published":
+        # Where the file is, is for its operator alone.
+        log.warning("%s", detail)
+        detail = "nothing is published that can be opened: make run. The service's log says more."
+    more = {"alternatives": error.alternatives} if error.alternatives else {}
+    headers = {"Retry-After": "30"} if error.status == 503 else None
+    return problem(error.status, error.slug, error.title, detail, headers, **more)
+
+
+def _errors(app: FastAPI) -> None:
+    def refused(_: Request, error: Exception) -> Response:
+        return refusal(error)
+
+    for kind in (DoorError, NoAccessError, TooOftenError):
+        app.add_exception_handler(kind, refused)
 
     @app.exception_handler(TooManyRowsError)
     def too_many_rows(_: Request, error: TooManyRowsError) -> Response:
@@ -886,14 +911,20 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
     version = hashlib.sha256(policy.model_dump_json().encode()).hexdigest()[:12]
     service = Service(doors, access, audit, version)
 
+    hosts = sorted(
+        {"127.0.0.1", "localhost", "[::1]", "testserver", options.host, socket.gethostname(), *options.hosts}
+    )
+    agents = AgentsOverHttp(
+        make_server(doors, audit), lambda request: caller_of(access, request, with_cookie=False), refusal, hosts
+    )
+
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         # Opened before the first request, where something is published.
         with contextlib.suppress(DoorError):
             doors.snapshots.give_back(doors.snapshots.take())
         async with contextlib.AsyncExitStack() as stack:
-            for enter in app.state.entered:
-                await stack.enter_async_context(enter())
+            await stack.enter_async_context(agents.running())
             yield
         doors.snapshots.close()
         audit.close()
@@ -911,11 +942,10 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
         lifespan=lifespan,
     )
     app.state.service = service
-    app.state.entered = []
     _errors(app)
     _routes(app)
-    hosts = {"127.0.0.1", "localhost", "[::1]", "testserver", options.host, socket.gethostname(), *options.hosts}
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=sorted(hosts), www_redirect=False)
+    app.mount("/mcp", agents)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_middleware(Guard, audit=audit)
     return app
 
