@@ -7,6 +7,8 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 PYTHON ?= python3
 # Of Dagster's UI.
 PORT ?= 3000
+# Of the service.
+SERVE_PORT ?= 8080
 export DAGSTER_DISABLE_TELEMETRY := 1
 # The same settings as dg's own commands, which read .env by themselves.
 ifneq (,$(wildcard .env))
@@ -18,7 +20,7 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui query publish-postgres catalogue contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui serve query publish-postgres catalogue contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -62,6 +64,9 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://local
 	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C)"
 	@$(UV) run --no-sync python -m orchestration schedule
 	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --port $(PORT) --log-level error
+
+serve: setup ## answer over HTTP: REST, agents, pages, on http://localhost:8080 (another port: make serve SERVE_PORT=8081)
+	@$(UV) run --no-sync python -m delivery serve --port $(SERVE_PORT)
 
 # Typed at a terminal, a statement that failed is no error of make.
 query: setup ## ask the published copy in SQL, in DuckDB's shell

@@ -455,7 +455,8 @@ class Doors:
             if REASONS in connection.views and "opportunity_key" in columns:
                 selected += ", why.because"
                 because = (
-                    " left join (select opportunity_key, string_agg(owned_category_label, ', ' order by rank) as because "
+                    " left join (select opportunity_key, "
+                    "string_agg(owned_category_label, ', ' order by rank) as because "
                     f"from doors.{_quoted(REASONS)} group by opportunity_key) as why using (opportunity_key)"
                 )
             return self._answer(

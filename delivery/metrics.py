@@ -372,7 +372,7 @@ class SemanticLayer:
                 column = str(item.expr or item.name)
                 kind = "time" if is_time else "categorical" if hasattr(item, "dunder_name") else "key"
                 types = {each.name: each.type for each in self.tables[table].columns} if table in self.tables else {}
-                # One that is computed in the manifest has no column of its own, and nobody may see it.
+                # One that is computed in the manifest has no column of its own, and is offered to no role.
                 if column in types:
                     label = getattr(item, "label", None) or item.name.replace("_", " ").capitalize()
                     description = " ".join((item.description or "").split())

@@ -171,7 +171,7 @@ class Column:
     Attributes:
         name: its name.
         type: dbt's data type.
-        tags: of dbt's yml; None where the metadata does not know the column, which nobody sees then.
+        tags: of dbt's yml; None where the metadata does not know the column, which no role sees then.
     """
 
     name: str
@@ -300,7 +300,7 @@ def described(manifest: Manifest) -> list[Table]:
 def as_published(tables: Iterable[Table], columns: Mapping[tuple[str, str], Mapping[str, str]]) -> list[Table]:
     """Put what is in a published file together with what the metadata says of it.
 
-    The file may be of another version of the project: what the metadata does not know, nobody sees.
+    The file may be of another version of the project: what the metadata does not know, no role sees.
 
     Args:
         tables: as the metadata describes them.
@@ -467,7 +467,7 @@ def duckdb_hash(key: str) -> str:
 def postgres_hash(key: str, schema: str) -> str:
     """Write the statement that gives a PostgreSQL database the same function, with the same result.
 
-    Everybody who may call a function can read its text, which has the key in it: grant its execution to nobody but the
+    Everybody who may call a function can read its text, which has the key in it: grant its execution to no role but the
     owner of the masked views, or store the hashes in the tables.
 
     Args:
@@ -597,7 +597,7 @@ def _fields(place: list[str]) -> list[str]:
 
 
 class _NoDoubles(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would keep the last: a role would silently be another."""
+    """Refuses a key that is there twice, of which YAML would keep the last: a role would become another."""
 
 
 def _mapping(loader: _NoDoubles, node: yaml.MappingNode) -> dict[Any, Any]:

@@ -51,6 +51,11 @@ class Paths:
         return self.root / "secrets" / "tokens.json"
 
     @property
+    def audit_log(self) -> Path:
+        """Who asked what at the doors (delivery/access.py)."""
+        return self.root / "audit" / "doors.jsonl"
+
+    @property
     def dlt(self) -> Path:
         """dlt's working folder: scratch, emptied before each load."""
         return self.root / "dlt"
