@@ -1,4 +1,4 @@
-"""The doors at a terminal: `python -m delivery query`, `contract`, `catalogue`, `publish-postgres`, `token` and `serve`."""
+"""The doors at a terminal: query, contract, catalogue, publish-postgres, token, serve and mcp."""
 
 import argparse
 import datetime as dt
