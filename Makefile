@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui serve query publish-postgres catalogue contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui serve query publish-postgres catalogue notebook contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -77,6 +77,10 @@ catalogue: setup ## the catalogue as one page beside the published file: tables,
 
 publish-postgres: setup ## write the published tables to PostgreSQL, for BI tools (NEXT_AISLE_POSTGRES_URL)
 	@$(UV) run --no-sync python -m delivery publish-postgres
+
+# pandas and numpy must not be where runs are: an environment of its own.
+notebook: setup ## a worked notebook on the published file, on http://localhost:2718
+	@UV_PROJECT_ENVIRONMENT=.tools/notebook $(UV) run --quiet --locked --group notebook marimo run docs/notebook.py
 
 # datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
 contract: setup ## write the data contract; refuses what would break its readers without a new version
