@@ -72,7 +72,7 @@ serve: setup ## answer over HTTP: REST, agents, pages, on http://localhost:8080 
 query: setup ## ask the published copy in SQL, in DuckDB's shell
 	@$(UV) run --no-sync python -m delivery query || [ -t 0 ]
 
-catalogue: setup ## the catalogue as one page beside the published file: tables, columns, tests, lineage
+catalogue: setup ## the catalogue as one page next to the published file: tables, columns, tests, lineage
 	@$(UV) run --no-sync python -m delivery catalogue
 
 publish-postgres: setup ## write the published tables to PostgreSQL, for BI tools (NEXT_AISLE_POSTGRES_URL)

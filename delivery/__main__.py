@@ -106,7 +106,7 @@ def publish_postgres(settings: Settings) -> int:
 
 
 def write_catalogue(settings: Settings) -> int:
-    """Write the catalogue beside the published file.
+    """Write the catalogue next to the published file.
 
     Args:
         settings: where data lives.
@@ -209,8 +209,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     commands.add_parser(
         "catalogue",
-        help="write the catalogue beside the published file",
-        description="Have dbt write its documentation of all tables and columns as one page, beside the published "
+        help="write the catalogue next to the published file",
+        description="Have dbt write its documentation of all tables and columns as one page, next to the published "
         "file. It reads the private warehouse, so not while a run is under way.",
     )
     _add_token(commands)

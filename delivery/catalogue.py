@@ -1,4 +1,4 @@
-"""What describes the published file, beside it: the metrics as an OSI document, and the catalogue as one page.
+"""What describes the published file, next to it: the metrics as an OSI document, and the catalogue as one page.
 
 The contract is written by publication itself (delivery/publication.py).
 """
@@ -13,7 +13,7 @@ from warehouse.paths import DBT_DIR
 from warehouse.safe_files import write_text
 from warehouse.settings import Settings, environment
 
-# Beside the published file.
+# Next to the published file.
 METRICS_FILE = "metrics.osi.json"
 CATALOGUE_FILE = "catalogue.html"
 
@@ -39,7 +39,7 @@ def metrics(manifest: Path) -> dict[str, str]:
 
 
 def write(settings: Settings) -> Path:
-    """Have dbt write its documentation as one page, and put it beside the published file.
+    """Have dbt write its documentation as one page, and put it next to the published file.
 
     Args:
         settings: where data lives.

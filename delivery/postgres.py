@@ -170,7 +170,7 @@ class Published:
         id: which publication it is.
         published_at: seconds since 1970.
         version: of the contract.
-        tables: as the contract beside the file describes them.
+        tables: as the contract next to the file describes them.
         columns: (schema, table) to column to type, as they are in the file.
     """
 
@@ -403,7 +403,7 @@ def _alone(cursor: Any, say: Say) -> None:
 
 
 def _is_there(cursor: Any, made_from: str) -> bool:
-    """Whether the database has this publication, and nobody took a schema of it away."""
+    """Whether the database has this publication, and no schema of it was taken away."""
     return bool(
         _one(
             cursor,

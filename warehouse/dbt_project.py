@@ -17,7 +17,7 @@ DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
 
 Manifest = dict[str, Any]
 
-# In dbt's target folder, beside the manifest: the metrics as Open Semantic Interchange writes them.
+# In dbt's target folder, next to the manifest: the metrics as Open Semantic Interchange writes them.
 OSI_DOCUMENT = "osi_document.json"
 
 # In dbt's target folder: from which files the manifest was made.

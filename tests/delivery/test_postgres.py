@@ -224,7 +224,7 @@ def test_readers_see_the_publication_before_or_the_new_one(published: Database, 
     assert len(seen) > 1
 
 
-def test_a_reader_with_an_open_transaction_keeps_its_tables_and_blocks_nobody(
+def test_a_reader_with_an_open_transaction_keeps_its_tables_and_blocks_no_one(
     published: Database, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("delivery.postgres.WAIT_FOR_READERS", 1)
