@@ -16,8 +16,8 @@ from typing import Any
 from metricflow.engine.metricflow_engine import MetricFlowEngine, MetricFlowQueryRequest
 from metricflow.protocols.sql_client import SqlEngine
 from metricflow.sql.render.duckdb_renderer import DuckDbSqlPlanRenderer
-from metricflow_semantic_interfaces.implementations.semantic_manifest import PydanticSemanticManifest
 from metricflow_semantics.errors.error_classes import MetricFlowException
+from metricflow_semantics.model.dbt_manifest_parser import parse_manifest_from_dbt_generated_manifest
 from metricflow_semantics.model.semantic_manifest_lookup import SemanticManifestLookup
 from sqlglot import exp
 
@@ -132,7 +132,7 @@ class SemanticLayer:
         self._metrics = {metric["name"]: metric for metric in document["metrics"]}
         self._add_counts(document)
         self._engine = MetricFlowEngine(
-            SemanticManifestLookup(PydanticSemanticManifest.parse_obj(document)),
+            SemanticManifestLookup(parse_manifest_from_dbt_generated_manifest(json.dumps(document))),
             _Client(),  # type: ignore[arg-type]
         )
         # MetricFlow numbers its aliases for the whole process.
@@ -267,9 +267,12 @@ class SemanticLayer:
             UnknownNameError: the role has no such dimension.
             RefusedError: its values say who a customer is.
         """
-        dimensions: dict[str, Dimension] = {}
-        for metric in self.metrics_of(role):
-            dimensions.update((found.name, found) for found in self.dimensions_of(role, [metric.name]))
+        dimensions = {
+            found.name: found
+            for metric in self.metrics_of(role)
+            for found in self._group_bys((metric.name,)).values()
+            if self._action(role, found) is not Action.DROP
+        }
         if name not in dimensions:
             raise UnknownNameError(f"there is no dimension {name[:80]}", wanted=name, names=dimensions)
         dimension = dimensions[name]
