@@ -349,7 +349,9 @@ def _write(
     key: str,
     say: Say,
 ) -> Written:
-    made_from = digest(published.id, published.version, policy.model_dump(mode="json"), repr(described), key, LAYOUT)
+    # In an order of their own: dbt lists them as it happened to parse them.
+    tags = sorted((t.full_name, column.name, sorted(column.tags or ())) for t in described for column in t.columns)
+    made_from = digest(published.id, published.version, policy.model_dump(mode="json"), tags, key, LAYOUT)
     with connection.cursor() as cursor:
         version = _one(cursor, "select current_setting('server_version')")
         if int(version.partition(".")[0]) < 15:

@@ -57,9 +57,11 @@ class Database:
 
 
 @pytest.fixture
-def database(postgresql_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
+def database(postgresql_server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """An empty database, which the settings name."""
-    return new_database(postgresql_server, tmp_path.name.replace("-", "_"), monkeypatch)
+    name = tmp_path.name.replace("-", "_")
+    yield new_database(postgresql_server, name, monkeypatch)
+    postgresql_server.execute(f'drop database "{name}" with (force)')
 
 
 def new_database(server: Server, name: str, monkeypatch: pytest.MonkeyPatch) -> Database:

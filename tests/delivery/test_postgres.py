@@ -12,12 +12,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from benchmarks.database_servers import PASSWORD, free_port
+from benchmarks.database_servers import PASSWORD, Server, free_port
 from delivery.__main__ import main
-from tests.delivery.conftest import Database
+from tests.delivery.conftest import Database, new_database
 from tests.fixtures import made_publication
 from tests.fixtures.made_publication import ROWS
+from warehouse.dbt_project import prepare
 from warehouse.paths import PROJECT_DIR
+from warehouse.settings import Settings
 
 COMMAND = [sys.executable, "-m", "delivery", "publish-postgres"]
 LEFTOVERS = "select count(*) from pg_namespace where nspname like '%\\_\\_new' or nspname like '%\\_\\_old\\_%'"
@@ -29,6 +31,19 @@ def published(data: Path, database: Database) -> Database:
     """A database with a publication of few rows."""
     made_publication.make(data)
     assert main(["publish-postgres"]) == 0
+    return database
+
+
+@pytest.fixture(scope="module")
+def at_rest(postgresql_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Database:
+    """A database with a publication, for tests that only read."""
+    data = tmp_path_factory.mktemp("at_rest")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEXT_AISLE_MANIFEST", str(prepare(Settings())))
+        patch.setenv("NEXT_AISLE_DATA", str(data))
+        database = new_database(postgresql_server, "at_rest", patch)
+        made_publication.make(data)
+        assert main(["publish-postgres"]) == 0
     return database
 
 
@@ -50,21 +65,21 @@ def start(commands: list["subprocess.Popen[str]"]) -> "subprocess.Popen[str]":
     return command
 
 
-def test_every_row_and_value_arrives(published: Database, data: Path) -> None:
-    with duckdb.connect(str(data / "published" / "next_aisle.duckdb"), read_only=True) as copy:
+def test_every_row_and_value_arrives(at_rest: Database, tmp_path: Path) -> None:
+    with duckdb.connect(str(made_publication.make(tmp_path)), read_only=True) as copy:
         tables = copy.execute("select table_schema, table_name from information_schema.tables order by all").fetchall()
         assert len(tables) == 27
         for schema, table in tables:
             columns = copy.table(f"{schema}.{table}").columns
             query = f"select {', '.join(columns)} from {schema}.{table}"
-            in_postgres = published.query(query)
+            in_postgres = at_rest.query(query)
             assert sorted(map(str, in_postgres)) == sorted(map(str, copy.execute(query).fetchall())), (schema, table)
             assert in_postgres
 
 
-def test_types_keys_and_comments_are_those_of_the_contract(published: Database) -> None:
+def test_types_keys_and_comments_are_those_of_the_contract(at_rest: Database) -> None:
     types = dict(
-        published.query(
+        at_rest.query(
             "select table_name || '.' || column_name, case when numeric_scale > 0 "
             "then data_type || numeric_precision || ',' || numeric_scale else data_type end "
             "from information_schema.columns where table_schema = 'core'"
@@ -77,7 +92,7 @@ def test_types_keys_and_comments_are_those_of_the_contract(published: Database) 
     assert types["dim_customers.churn_probability"] == "double precision"
     keys = {
         str(name): str(definition)
-        for name, definition in published.query(
+        for name, definition in at_rest.query(
             "select conrelid::regclass || ' ' || conname, pg_get_constraintdef(oid) from pg_constraint "
             "where connamespace::regnamespace::text in ('core', 'cross_sell', 'quality')"
         )
@@ -93,9 +108,9 @@ def test_types_keys_and_comments_are_those_of_the_contract(published: Database) 
     assert sum("PRIMARY KEY" in key for key in keys.values()) == 21
     assert sum("FOREIGN KEY" in key for key in keys.values()) == 16
     with pytest.raises(Exception, match="not-null constraint"):
-        published.execute("update core.fct_purchases set amount = null")
-    assert published.query("select obj_description('core.dim_dates'::regclass)")[0][0]
-    uncommented = published.query(
+        at_rest.execute("update core.fct_purchases set amount = null")
+    assert at_rest.query("select obj_description('core.dim_dates'::regclass)")[0][0]
+    uncommented = at_rest.query(
         "select a.attrelid::regclass, a.attname from pg_attribute as a join pg_class as c on c.oid = a.attrelid "
         "where c.relkind in ('r', 'v') and c.relnamespace in (select oid from next_aisle.written_schemas) "
         "and a.attnum > 0 and col_description(c.oid, a.attnum) is null"
@@ -103,9 +118,9 @@ def test_types_keys_and_comments_are_those_of_the_contract(published: Database) 
     assert uncommented == []
 
 
-def test_psql_shows_the_comments(published: Database) -> None:
+def test_psql_shows_the_comments(at_rest: Database) -> None:
     shown = subprocess.run(
-        ["psql", published.settings["NEXT_AISLE_POSTGRES_URL"], "-c", r"\d+ core.dim_dates", "-c", r"\dt+ core.*"],
+        ["psql", at_rest.settings["NEXT_AISLE_POSTGRES_URL"], "-c", r"\d+ core.dim_dates", "-c", r"\dt+ core.*"],
         env={**os.environ, "PGPASSWORD": PASSWORD},
         capture_output=True,
         text=True,
@@ -140,7 +155,7 @@ def test_a_publication_replaces_the_one_before_and_leaves_nothing_of_it(publishe
     assert published.query(LEFTOVERS) == [(0,)]
 
 
-@pytest.mark.parametrize("moment", ["in the middle", "at the end"])
+@pytest.mark.parametrize("moment", [pytest.param("in the middle", marks=pytest.mark.slow), "at the end"])
 def test_killed_it_leaves_the_publication_before_and_the_next_run_succeeds(
     moment: str, published: Database, data: Path, commands: list["subprocess.Popen[str]"]
 ) -> None:
