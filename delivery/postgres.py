@@ -40,6 +40,9 @@ LAYOUT = 1
 # How long to wait for statements under way before the swap, and again before old tables are removed (seconds).
 WAIT_FOR_READERS = 5
 
+# How often the published file may take another's place while it is being opened.
+REPLACED_AT_MOST = 5
+
 # First part of a contract's type to PostgreSQL's; the rest, such as the digits of a decimal, is the same.
 TYPES = {
     "string": "text",
@@ -285,19 +288,29 @@ def _reading(paths: Paths) -> Iterator[Published]:
     if not file.exists():
         raise PostgresError(f"nothing is published yet at {file}: make run")
     try:
-        connection = duckdb.connect(str(file), read_only=True)
-    except duckdb.Error as error:
+        # Again where a publication took the file's place meanwhile: id, rows and contract must belong together.
+        for _ in range(REPLACED_AT_MOST):
+            identity = publication_id(file)
+            published_at = file.stat().st_mtime
+            connection = duckdb.connect(str(file), read_only=True)
+            tables, version = _described(file.parent)
+            if publication_id(file) == identity:
+                break
+            connection.close()
+        else:
+            raise PostgresError(f"{file} is being replaced again and again: try again in a moment")
+    except (duckdb.Error, OSError) as error:
         raise PostgresError(f"{file} cannot be read: {error}. Publish it again: make run") from error
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeError) as error:
+        raise PostgresError(f"the contract in {file.parent} is damaged: {error!r}. Publish again: make run") from error
     with connection:
         found = columns(connection)
-        tables, version = _described(file.parent)
-        status = file.stat()
         if in_contract := _difference(tables, found):
             raise PostgresError(
                 f"the contract in {file.parent} does not describe {in_contract} as it was published: make contract, "
-                "and publish again. While a publication is under way: try again in a moment"
+                "and publish again"
             )
-        yield Published(connection, publication_id(file), status.st_mtime, version, tables, found)
+        yield Published(connection, identity, published_at, version, tables, found)
 
 
 def _described(folder: Path) -> tuple[list[Table], str]:
@@ -351,7 +364,8 @@ def _write(
 ) -> Written:
     # In an order of their own: dbt lists them as it happened to parse them.
     tags = sorted((t.full_name, column.name, sorted(column.tags or ())) for t in described for column in t.columns)
-    made_from = digest(published.id, published.version, policy.model_dump(mode="json"), tags, key, LAYOUT)
+    contract = [published.version, repr(published.tables)]
+    made_from = digest(published.id, contract, policy.model_dump(mode="json"), tags, key, LAYOUT)
     with connection.cursor() as cursor:
         version = _one(cursor, "select current_setting('server_version')")
         if int(version.partition(".")[0]) < 15:

@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from benchmarks.database_servers import PASSWORD, Server, free_port
 from delivery.__main__ import main
+from delivery.publication import publication_id
 from tests.delivery.conftest import Database, new_database
 from tests.fixtures import made_publication
 from tests.fixtures.made_publication import ROWS
@@ -353,6 +355,34 @@ def test_a_file_that_is_not_what_its_contract_says_is_refused(
         connection.execute("alter table core.dim_dates add column moon varchar")
     assert main(["publish-postgres"]) == 1
     assert "does not describe core.dim_dates as it was published" in capsys.readouterr().err
+
+
+def test_a_damaged_contract_is_refused(published: Database, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = made_publication.make(data)
+    (file.parent / "core.odcs.yaml").write_text("version: 1\nschema: [{name: x, properties: [", encoding="utf-8")
+    assert main(["publish-postgres"]) == 1
+    assert f"the contract in {file.parent} is damaged" in capsys.readouterr().err
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_opened_again(
+    published: Database, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = made_publication.make(data, size=7)
+    connect, opened = duckdb.connect, []
+
+    def slowly(*arguments: Any, **options: Any) -> duckdb.DuckDBPyConnection:
+        connection = connect(*arguments, **options)
+        if arguments[:1] == (str(file),):
+            opened.append(connection)
+            if len(opened) == 1:
+                monkeypatch.setattr(duckdb, "connect", connect)
+                made_publication.make(data, size=5)
+        return connection
+
+    monkeypatch.setattr(duckdb, "connect", slowly)
+    assert main(["publish-postgres"]) == 0
+    assert published.query(REJECTED) == [(5,)]
+    assert published.query("select publication_id from next_aisle.publication") == [(publication_id(file),)]
 
 
 def test_a_broken_key_is_refused_and_the_publication_before_stays(
