@@ -1,8 +1,8 @@
 """Pages for people who have never seen a warehouse: what changed, what to offer whom, and how far to trust it.
 
 They ask the same doors as everything else, so that their figures are the same. A page is made whole on this machine:
-its pictures are drawn by Vega-Lite into the page, and it has no script and fetches nothing from elsewhere. The same pages
-can be written to a folder that opens from disk.
+its pictures are drawn by Vega-Lite into the page, and it has no script and fetches nothing from elsewhere. The same
+pages can be written to a folder that opens from disk.
 """
 
 import datetime as dt
@@ -398,9 +398,10 @@ def _chart(title: str, values: list[dict[str, Any]], what: dict[str, Any], heigh
     specification = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "description": title,
-        "width": 620,
+        "width": 400,
         "height": height,
         "background": "transparent",
+        "padding": 8,
         "data": {"values": values},
         "config": {
             "font": "system-ui, sans-serif",
@@ -413,10 +414,10 @@ def _chart(title: str, values: list[dict[str, Any]], what: dict[str, Any], heigh
                 "tickColor": "currentColor",
                 "gridColor": "currentColor",
                 "gridOpacity": 0.12,
-                "labelFontSize": 13,
-                "titleFontSize": 13,
+                "labelFontSize": 14,
+                "titleFontSize": 14,
                 "titleFontWeight": "normal",
-                "labelLimit": 240,
+                "labelLimit": 190,
             },
         },
         **what,

@@ -75,11 +75,15 @@ def assert_same(rows: list[dict[str, Any]], question: Question, shop: Shop) -> N
 def test_rest_and_agents_say_what_sql_says(number: int, shop: Shop, service: Service) -> None:
     question = QUESTIONS[number]
     answer = service.rest(question)
+    if any("select" in text for text in question.where):
+        # No SQL comes in at these doors.
+        assert answer.status_code == 422 and service.agent(question).is_error
+        return
     assert answer.status_code == 200, answer.text
     assert_same(answer.json()["data"], question, shop)
-    told = service.agent(question)
-    assert not told.is_error, told.content
-    content = told.structured_content
+    asked = service.agent(question)
+    assert not asked.is_error, asked.content
+    content = asked.structured_content
     assert content["meta"]["publication"] == answer.json()["meta"]["publication"]
     if not content["more_rows"]:
         assert_same(content["data"], question, shop)
