@@ -295,6 +295,14 @@ def _add_serve(commands: Any) -> None:
         "the data folder may take any.",
     )
     agents.add_argument("--role", help="what the agent may see: a role of the policy")
+    pages = commands.add_parser(
+        "pages",
+        help="write the pages to a folder",
+        description="Write the pages of `serve` to a folder, as one role sees them. They open from disk, without a "
+        "service and without a network. Needs next-aisle[serve].",
+    )
+    pages.add_argument("--static", required=True, type=Path, metavar="DIR", help="the folder; made if it is not there")
+    pages.add_argument("--role", default="viewer", help="as whom: a role of the policy (default: viewer)")
 
 
 def _door(chosen: argparse.Namespace) -> int:
@@ -307,7 +315,7 @@ def _door(chosen: argparse.Namespace) -> int:
             return _token(chosen, Tokens(settings.paths.tokens), policy)
         for line in problems(policy, described(read_manifest(prepare(settings)))):
             logging.getLogger("delivery").warning("%s", line)
-        return (_serve if chosen.command == "serve" else _agents)(chosen, settings, policy)
+        return {"serve": _serve, "mcp": _agents, "pages": _pages}[chosen.command](chosen, settings, policy)
     except ModuleNotFoundError as reason:
         error(f"{reason.name} is not installed: install next-aisle[serve]")
     except (DbtProjectError, PolicyError, UnknownRoleError, TokenError, OSError) as reason:
@@ -385,7 +393,24 @@ def _agents(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> i
     return 0
 
 
-_DOORS = ("token", "serve", "mcp")
+def _pages(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> int:
+    # Its packages are an extra.
+    from delivery.doors import Caller, Doors
+    from delivery.errors import DoorError
+    from delivery.pages import Pages, file_name, write
+
+    caller = Caller(chosen.role, None, "terminal", policy.role(chosen.role).purposes[0])
+    pages = Pages(Doors(settings, policy), file_name, is_static=True)
+    try:
+        count = write(pages, caller, chosen.static, lambda line: print(line, file=sys.stderr))
+    except DoorError as reason:
+        error(reason)
+        return 1
+    print(f"wrote {count:,} pages: {(chosen.static / 'index.html').resolve().as_uri()}")
+    return 0
+
+
+_DOORS = ("token", "serve", "mcp", "pages")
 
 
 if __name__ == "__main__":

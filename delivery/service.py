@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import hmac
 import json
 import logging
 import re
@@ -11,16 +12,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import pyarrow as pa
 import uvicorn
 from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -42,6 +44,7 @@ from delivery.doors import (
 from delivery.errors import DoorError
 from delivery.formats import MEDIA_TYPES, TYPES_OF, TooManyRowsError
 from delivery.metrics import Dimension, Question
+from delivery.pages import MENU, STYLE, Pages
 from delivery.policy import Policy
 from delivery.tokens import TokenError, Tokens
 from warehouse.settings import Settings
@@ -863,6 +866,92 @@ def refusal(error: Exception) -> JSONResponse:
     return problem(error.status, error.slug, error.title, detail, headers, **more)
 
 
+_PAGES = [name for name, _ in MENU if name != "tonight"]
+
+
+def _page_routes(app: FastAPI, pages: Pages) -> None:
+    """The pages for people. Their addresses are no part of the interface for programs."""
+
+    def html(text: str, status: int = 200) -> HTMLResponse:
+        return HTMLResponse(text, status, {"Cache-Control": "no-store"})
+
+    def shown(request: Request, page: str, key: str | None = None) -> Response:
+        service: Service = request.app.state.service
+        request.state.door = "pages"
+        cookie = request.cookies.get(COOKIE)
+        session = service.access.session(cookie)
+        if session is None:
+            return RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+        try:
+            caller = service.access.caller(None, cookie, None, request.client.host if request.client else "")
+            request.state.caller = caller
+            request.state.asked = {"page": page}
+            asked = {name: value[:100] for name, value in request.query_params.items() if name in _ASKED}
+            return html(pages.make(page, caller, key, form=session.form, **asked))
+        except (DoorError, NoAccessError, TooOftenError) as error:
+            answer = refusal(error)
+            said = json.loads(bytes(answer.body))
+            return html(pages.plain("error", heading=said["title"], detail=said["detail"]), answer.status_code)
+
+    def static() -> Response:
+        return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
+
+    def login() -> Response:
+        return html(pages.plain("login", wrong=None))
+
+    async def log_in(request: Request) -> Response:
+        # A form of another site may not log anybody in.
+        if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return html(pages.plain("login", wrong="Please log in from this page."), 403)
+        access: Access = request.app.state.service.access
+        given = parse_qs((await request.body()).decode("utf-8", "replace")).get("token", [""])[0].strip()
+        address = request.client.host if request.client else ""
+        try:
+            cookie = await run_in_threadpool(access.log_in, given, address)
+        except NoAccessError as error:
+            return html(pages.plain("login", wrong=str(error).capitalize() + "."), 401)
+        except TooOftenError as error:
+            return html(pages.plain("login", wrong=str(error).capitalize() + "."), 429)
+        answer = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
+        secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
+        return answer
+
+    async def log_out(request: Request) -> Response:
+        access: Access = request.app.state.service.access
+        cookie = request.cookies.get(COOKIE)
+        session = access.session(cookie)
+        given = parse_qs((await request.body()).decode("utf-8", "replace")).get("form", [""])[0]
+        if session and not hmac.compare_digest(given.encode(), session.form.encode()):
+            return html(pages.plain("error", heading="Not logged out", detail="Please use the button of a page."), 403)
+        access.log_out(cookie)
+        answer = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+        answer.delete_cookie(COOKIE, path="/")
+        return answer
+
+    def page_of(name: str) -> Callable[[Request], Response]:
+        return lambda request: shown(request, name)
+
+    hidden = {"include_in_schema": False}
+    app.add_api_route("/static/style.css", static, response_class=Response, **hidden)  # type: ignore[arg-type]
+    app.add_api_route("/login", login, response_class=Response, **hidden)  # type: ignore[arg-type]
+    app.add_route("/login", log_in, methods=["POST"], **hidden)  # type: ignore[arg-type]
+    app.add_route("/logout", log_out, methods=["POST"], **hidden)  # type: ignore[arg-type]
+    app.add_route("/", page_of("tonight"), **hidden)  # type: ignore[arg-type]
+    for name in _PAGES:
+        app.add_route(f"/{name}", page_of(name), **hidden)  # type: ignore[arg-type]
+    for name in ("category", "customer"):
+
+        def about(request: Request, name: str = name) -> Response:
+            return shown(request, name, request.path_params["key"])
+
+        app.add_route(f"/{name}/{{key:path}}", about, **hidden)  # type: ignore[arg-type]
+
+
+# What the forms of the pages ask.
+_ASKED = ("search", "sort", "minimum", "best")
+
+
 def _errors(app: FastAPI) -> None:
     def refused(_: Request, error: Exception) -> Response:
         return refusal(error)
@@ -944,6 +1033,7 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
     app.state.service = service
     _errors(app)
     _routes(app)
+    _page_routes(app, Pages(doors))
     app.mount("/mcp", agents)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_middleware(Guard, audit=audit)

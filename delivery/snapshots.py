@@ -37,7 +37,8 @@ POSITION = "position in the file"
 
 # Of each role's connection.
 MEMORY = "256MB"
-QUERY_SECONDS = 20.0
+# Rolling sums over a year of a shop take longest.
+QUERY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
