@@ -7,6 +7,8 @@ UV := $(shell command -v uv || echo .tools/bin/uv)
 PYTHON ?= python3
 # Of Dagster's UI.
 PORT ?= 3000
+# Of the service.
+SERVE_PORT ?= 8080
 export DAGSTER_DISABLE_TELEMETRY := 1
 # The same settings as dg's own commands, which read .env by themselves.
 ifneq (,$(wildcard .env))
@@ -18,10 +20,10 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui query docs contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui serve query publish-postgres catalogue notebook contract bench score-eval spark clean
 
 help: ## list the commands
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
 	@$(UV_BY_HAND)
 
 .tools/bin/uv:
@@ -63,13 +65,22 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://local
 	@$(UV) run --no-sync python -m orchestration schedule
 	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --port $(PORT) --log-level error
 
+serve: setup ## answer over HTTP: REST, agents, pages, on http://localhost:8080 (another port: make serve SERVE_PORT=8081)
+	@$(UV) run --no-sync python -m delivery serve --port $(SERVE_PORT)
+
 # Typed at a terminal, a statement that failed is no error of make.
 query: setup ## ask the published copy in SQL, in DuckDB's shell
 	@$(UV) run --no-sync python -m delivery query || [ -t 0 ]
 
-docs: setup ## the catalogue as one page: tables, columns, tests, lineage
-	@$(UV) run --no-sync --directory dbt_project dbt --quiet docs generate --static
-	@echo "The catalogue, one page that needs no network: file://$(CURDIR)/dbt_project/target/static_index.html"
+catalogue: setup ## the catalogue as one page next to the published file: tables, columns, tests, lineage
+	@$(UV) run --no-sync python -m delivery catalogue
+
+publish-postgres: setup ## write the published tables to PostgreSQL, for BI tools (NEXT_AISLE_POSTGRES_URL)
+	@$(UV) run --no-sync python -m delivery publish-postgres
+
+# pandas and numpy must not be where runs are: an environment of its own.
+notebook: setup ## a worked notebook on the published file, on http://localhost:2718
+	@UV_PROJECT_ENVIRONMENT=.tools/notebook $(UV) run --quiet --locked --group notebook marimo run docs/notebook.py
 
 # datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
 contract: setup ## write the data contract; refuses what would break its readers without a new version

@@ -1,24 +1,35 @@
-"""The doors at a terminal: `python -m delivery query` and `python -m delivery contract`."""
+"""The doors at a terminal: query, contract, catalogue, publish-postgres, token, serve and mcp."""
 
 import argparse
+import datetime as dt
+import logging
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 
+from delivery import catalogue, postgres
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
+from delivery.catalogue import CatalogueError
 from delivery.contract import FOLDER, ContractError, files, read_metadata, render
+from delivery.policy import Policy, PolicyError, UnknownRoleError, described, problems
+from delivery.policy import read as read_policy
+from delivery.postgres import PostgresError
 from delivery.query import FORMATS, QueryError, ask, open_shell
+from delivery.tokens import LONGEST_DAYS, Token, TokenError, Tokens
 from quality import objectives
 from quality.objectives import ObjectivesError
 from warehouse.connections import WarehouseBusyError
 from warehouse.dbt_project import DbtProjectError, prepare, read_manifest
 from warehouse.safe_files import replacing
 from warehouse.settings import Settings
-from warehouse.terminal import error
+from warehouse.terminal import error, printable
 
 
 def contract(*, check: bool = False, since: str | None = None) -> int:
@@ -63,6 +74,52 @@ def contract(*, check: bool = False, since: str | None = None) -> int:
     for name in accepted.keys() - proposed.keys():
         (folder / name).unlink()
     print(f"wrote {', '.join(changed)} in {folder}")
+    return 0
+
+
+def publish_postgres(settings: Settings) -> int:
+    """Write the published tables to the PostgreSQL database of the settings.
+
+    Args:
+        settings: where data lives, the database, and its password.
+
+    Returns:
+        The exit code: 1 when nothing was written because something is wrong.
+    """
+    started = time.monotonic()
+    try:
+        written = postgres.write_as_set(settings, say=lambda text: print(printable(text), flush=True))
+    except (PostgresError, PolicyError, DbtProjectError, OSError) as reason:
+        error(reason)
+        return 1
+    if written.is_new:
+        rows = sum(written.row_counts.values())
+        seconds = time.monotonic() - started
+        print(
+            f"publication {written.publication_id}: {len(written.row_counts)} tables, {rows:,} rows, in {seconds:.1f} s"
+        )
+    else:
+        print(f"nothing new: the database has publication {written.publication_id}")
+    if written.still_read:
+        print(f"warning: {postgres.warning(written)}", file=sys.stderr)
+    return 0
+
+
+def write_catalogue(settings: Settings) -> int:
+    """Write the catalogue next to the published file.
+
+    Args:
+        settings: where data lives.
+
+    Returns:
+        The exit code: 1 when it could not be written.
+    """
+    try:
+        page = catalogue.write(settings)
+    except (CatalogueError, OSError) as reason:
+        error(reason)
+        return 1
+    print(f"the catalogue, one page that needs no network: {page.as_uri()}")
     return 0
 
 
@@ -142,9 +199,31 @@ def main(arguments: list[str] | None = None) -> int:
     )
     made.add_argument("--check", action="store_true", help="write nothing; fail when the committed files are stale")
     made.add_argument("--since", metavar="REVISION", help="also hold the contract of this git revision")
+    commands.add_parser(
+        "publish-postgres",
+        help="write the published tables to PostgreSQL, for BI tools",
+        description="Write the published tables to the PostgreSQL database that NEXT_AISLE_POSTGRES_URL names, such as "
+        "postgresql://user@host:5432/database, with keys, comments and what each role of the policy may see. Readers "
+        "see the publication before until all is there. The password is NEXT_AISLE_POSTGRES_PASSWORD, or where "
+        "PostgreSQL's own tools look for it (PGPASSWORD, ~/.pgpass).",
+    )
+    commands.add_parser(
+        "catalogue",
+        help="write the catalogue next to the published file",
+        description="Have dbt write its documentation of all tables and columns as one page, next to the published "
+        "file. It reads the private warehouse, so not while a run is under way.",
+    )
+    _add_token(commands)
+    _add_serve(commands)
     chosen = parser.parse_args(arguments)
     if chosen.command == "query":
         return _query(chosen)
+    if chosen.command == "catalogue":
+        return write_catalogue(Settings())
+    if chosen.command == "publish-postgres":
+        return publish_postgres(Settings())
+    if chosen.command in _DOORS:
+        return _door(chosen)
     try:
         return contract(check=chosen.check, since=chosen.since)
     except (ContractError, DbtProjectError, DetectorMissingError, ObjectivesError, OSError) as reason:
@@ -167,6 +246,171 @@ def _query(chosen: argparse.Namespace) -> int:
         error(reason)
         return 1
     return 0
+
+
+def _add_token(commands: Any) -> None:
+    token = commands.add_parser(
+        "token",
+        help="make, list and revoke tokens for the doors",
+        description="Tokens say who may ask at the service, and as which role of delivery/policy.yml. They are stored "
+        "hashed; a revoked one is refused from the next request on.",
+        epilog="examples:\n"
+        "  %(prog)s create --role marketing --name 'Anna, spring campaign' --days 30\n"
+        "  %(prog)s list\n"
+        "  %(prog)s revoke 1a2b3c4d",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = token.add_subparsers(dest="what", required=True)
+    create = what.add_parser("create", help="make a token; it is shown once")
+    create.add_argument("--role", required=True, help="what it may see: a role of the policy")
+    create.add_argument("--name", required=True, help="who or what it is for")
+    create.add_argument("--days", type=int, default=90, help=f"how long it is valid, 1 to {LONGEST_DAYS} (default: 90)")
+    what.add_parser("list", help="list the tokens, without their secrets")
+    revoke = what.add_parser("revoke", help="refuse a token from now on")
+    revoke.add_argument("id", help="as `list` shows it")
+
+
+def _add_serve(commands: Any) -> None:
+    serve = commands.add_parser(
+        "serve",
+        help="answer over HTTP: REST, agents and pages",
+        description="Answer over HTTP: REST under /v1, agents (MCP) at /mcp, pages for people at /. It follows each "
+        "new publication by itself. Listens on this machine alone unless --host says otherwise; put nginx with TLS in "
+        "front of it then. Needs next-aisle[serve].",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
+    serve.add_argument("--port", type=int, default=8080, help="the port (default: 8080)")
+    serve.add_argument(
+        "--name", action="append", default=[], metavar="HOST", help="a name by which it is asked, such as of the nginx"
+    )
+    serve.add_argument("--rate", type=float, default=50, help="requests per second of one token (default: 50)")
+    serve.add_argument("--burst", type=float, default=200, help="requests of one token at once (default: 200)")
+    agents = commands.add_parser(
+        "mcp",
+        help="answer an agent by standard input (MCP)",
+        description="Answer an agent by standard input and output, as the Model Context Protocol has it: name this "
+        "command in the agent's configuration. Over HTTP the same tools are at /mcp of `serve`. Needs "
+        "next-aisle[serve].",
+        epilog="The role is that of the token in NEXT_AISLE_TOKEN, or the one named with --role: a person who may read "
+        "the data folder may take any.",
+    )
+    agents.add_argument("--role", help="what the agent may see: a role of the policy")
+    pages = commands.add_parser(
+        "pages",
+        help="write the pages to a folder",
+        description="Write the pages of `serve` to a folder, as one role sees them. They open from disk, without a "
+        "service and without a network. Needs next-aisle[serve].",
+    )
+    pages.add_argument("--static", required=True, type=Path, metavar="DIR", help="the folder; made if it is not there")
+    pages.add_argument("--role", default="viewer", help="as whom: a role of the policy (default: viewer)")
+
+
+def _door(chosen: argparse.Namespace) -> int:
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("delivery").setLevel(logging.INFO)
+    settings = Settings()
+    try:
+        policy = read_policy(settings.policy)
+        if chosen.command == "token":
+            return _token(chosen, Tokens(settings.paths.tokens), policy)
+        for line in problems(policy, described(read_manifest(prepare(settings)))):
+            logging.getLogger("delivery").warning("%s", line)
+        return {"serve": _serve, "mcp": _agents, "pages": _pages}[chosen.command](chosen, settings, policy)
+    except ModuleNotFoundError as reason:
+        error(f"{reason.name} is not installed: install next-aisle[serve]")
+    except (DbtProjectError, PolicyError, UnknownRoleError, TokenError, OSError) as reason:
+        error(reason)
+    return 1
+
+
+def _token(chosen: argparse.Namespace, tokens: Tokens, policy: Policy) -> int:
+    if chosen.what == "create":
+        policy.role(chosen.role)
+        token, secret = tokens.create(chosen.name, chosen.role, chosen.days)
+        print(f"{token.id}, role {token.role}, until {token.expires:%Y-%m-%d}. It is shown this once:", file=sys.stderr)
+        print(secret)
+    elif chosen.what == "revoke":
+        token = tokens.revoke(chosen.id)
+        print(f"revoked {token.id} ({printable(token.name)})")
+    else:
+        now = dt.datetime.now(dt.UTC)
+        _list(tokens.all(), now)
+    return 0
+
+
+def _list(tokens: list[Token], now: dt.datetime) -> None:
+    if not tokens:
+        print("there is no token yet: python -m delivery token create --role viewer --name NAME")
+        return
+    rows = [("id", "state", "role", "until", "name")]
+    rows += [(each.id, each.state(now), each.role, f"{each.expires:%Y-%m-%d}", printable(each.name)) for each in tokens]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    for row in rows:
+        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]))
+
+
+def _serve(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> int:
+    # Its packages are an extra.
+    from delivery.service import Options, ServiceError, run
+
+    try:
+        run(
+            settings,
+            policy,
+            Options(
+                host=chosen.host,
+                port=chosen.port,
+                hosts=tuple(chosen.name),
+                per_second=chosen.rate,
+                burst=chosen.burst,
+            ),
+        )
+    except ServiceError as reason:
+        error(reason)
+        return 1
+    return 0
+
+
+def _agents(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> int:
+    # Its packages are an extra.
+    from delivery.access import Audit
+    from delivery.agents import make_server
+    from delivery.doors import Caller, Doors
+
+    given = os.environ.get("NEXT_AISLE_TOKEN")
+    token = Tokens(settings.paths.tokens).check(given) if given else None
+    if given and token is None:
+        raise TokenError("the token in NEXT_AISLE_TOKEN is not valid: it is unknown, expired or revoked")
+    if token is None and chosen.role is None:
+        raise TokenError("set NEXT_AISLE_TOKEN, or name a role: python -m delivery mcp --role viewer")
+    role = token.role if token else chosen.role
+    caller = Caller(
+        role, token.id if token else None, token.name if token else "standard input", policy.role(role).purposes[0]
+    )
+    # What is printed would break the protocol.
+    doors = Doors(settings, policy, say=logging.getLogger("delivery").info)
+    make_server(doors, Audit(settings.paths.audit_log), caller).run("stdio")
+    return 0
+
+
+def _pages(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> int:
+    # Its packages are an extra.
+    from delivery.doors import Caller, Doors
+    from delivery.errors import DoorError
+    from delivery.pages import Pages, file_name, write
+
+    caller = Caller(chosen.role, None, "terminal", policy.role(chosen.role).purposes[0])
+    pages = Pages(Doors(settings, policy), file_name, is_static=True)
+    try:
+        count = write(pages, caller, chosen.static, lambda line: print(line, file=sys.stderr))
+    except DoorError as reason:
+        error(reason)
+        return 1
+    print(f"wrote {count:,} pages: {(chosen.static / 'index.html').resolve().as_uri()}")
+    return 0
+
+
+_DOORS = ("token", "serve", "mcp", "pages")
 
 
 if __name__ == "__main__":

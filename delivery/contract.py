@@ -43,8 +43,8 @@ LOGICAL_TYPES = {
     "decimal": "number",
     "double": "number",
 }
-# Column tags that say who may see it.
-CLASSIFICATIONS = ("personal",)
+# Column tags that say what kind of data it is; delivery/policy.yml says who may see it.
+CLASSIFICATIONS = ("personal", "identifier")
 # Category of an objective to the standard's dimensions of quality.
 DIMENSIONS = {
     "completeness": "completeness",
@@ -285,7 +285,7 @@ def _table(metadata: Metadata, node: Node) -> Document:
             "physicalType": "table",
             "description": _one_line(node["description"]),
             "dataGranularityDescription": re.split(r"(?<=\.)\s", _one_line(node["description"]))[0],
-            "tags": node["tags"],
+            "tags": sorted(node["tags"]),
             "properties": properties,
             "quality": rules.of(None),
             "customProperties": [
@@ -315,8 +315,8 @@ def _property(rules: "_Rules", table: str, column: Node) -> Document:
             "primaryKeyPosition": rules.key.index(name) + 1 if name in rules.key else None,
             "required": rules.has("not_null", name) or None,
             "unique": rules.has("unique", name) or None,
-            "classification": next((tag for tag in column["tags"] if tag in CLASSIFICATIONS), None),
-            "tags": column["tags"],
+            "classification": next((word for word in CLASSIFICATIONS if word in column["tags"]), None),
+            "tags": sorted(column["tags"]),
             "logicalTypeOptions": bounds,
             "enum": [{"value": value} for value in rules.values(name)],
             "relationships": [{"to": target, "type": "foreignKey"} for target in rules.references(name)],

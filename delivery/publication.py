@@ -1,5 +1,6 @@
 """Publication: the marts are copied to a file of their own, which then takes the old one's place in one step."""
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,19 @@ def describe(models: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], Descr
     }
 
 
+def publication_id(file: Path) -> str:
+    """Name a publication: when it was published, UTC, and eight letters that tell it from every other.
+
+    A copy that keeps the time of the file (`cp -p`, `rsync -t`) is the same publication.
+
+    Args:
+        file: the published file.
+    """
+    stat = file.stat()
+    published = dt.datetime.fromtimestamp(stat.st_mtime, dt.UTC)
+    return f"{published:%Y%m%dT%H%M%SZ}-{digest(stat.st_size, stat.st_mtime_ns)[:8]}"
+
+
 def publish(
     paths: Paths,
     tables: Sequence[tuple[str, str]],
@@ -93,7 +107,7 @@ def publish(
     Args:
         paths: where data lives.
         tables: (schema, table) of each.
-        contract: file name to text, as `delivery.contract` gives them.
+        contract: file name to text, as `delivery.contract` gives them, and `delivery.catalogue.metrics`.
         descriptions: of the tables and their columns; they become comments in the copy.
 
     Raises:

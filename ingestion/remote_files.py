@@ -25,8 +25,8 @@ from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import prepare_fsspec_args
 
 from ingestion.raw_tables import LoadError
-from ingestion.secrets import hide
 from warehouse.safe_files import is_disk_full
+from warehouse.secrets import hide
 
 # Before a connection that broke is made again; twice as long each time.
 PAUSE_SECONDS = 1.0

@@ -4,6 +4,7 @@ import dagster as dg
 
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.models import model_assets, quality_assets
+from orchestration.assets.postgres import postgres_asset
 from orchestration.assets.published import held_sources_asset, published_asset, published_deliveries_asset
 from orchestration.assets.raw import raw_assets
 from orchestration.assets.verdict import verdict_assets
@@ -30,6 +31,7 @@ def defs() -> dg.Definitions:
             verdict_assets(project),
             quality_assets(project),
             published_asset(project),
+            *([postgres_asset(project)] if project.has_postgres else []),
         ],
         asset_checks=[
             *(source_checks(project, source) for source in project.sources),

@@ -16,6 +16,7 @@ SLO_STATUS = dg.AssetKey(["quality", "slo_status"])
 VERDICT = dg.AssetKey(["quality", "verdict"])
 PUBLISHED = dg.AssetKey(["published", "next_aisle"])
 PUBLISHED_DELIVERIES = dg.AssetKey(["published", "deliveries"])
+POSTGRES = dg.AssetKey(["published", "postgres"])
 HELD_SOURCES = dg.AssetKey(["published", "held_sources"])
 
 

@@ -33,6 +33,7 @@ STEP_NAMES = {
     "published__deliveries": "looking up what is published",
     "published__held_sources": "looking up which shops are held",
     "published__next_aisle": "publishing",
+    "published__postgres": "writing to PostgreSQL",
 }
 
 # Where there is no live line, a long step says how far it is about this often.

@@ -27,6 +27,7 @@ class Project:
         own_objectives: whether they are others than those of the project.
         timezone: the zone of the clock that the nightly schedule goes by.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
+        has_postgres: whether a PostgreSQL database is named that the published tables are also written to.
     """
 
     paths: Paths
@@ -37,6 +38,7 @@ class Project:
     own_objectives: bool
     timezone: str
     keep_superseded_days: int
+    has_postgres: bool
 
     def owners(self, group: str) -> list[str]:
         """Say whom to ask about an asset, as Dagster writes it: the owner of the dbt group of the same name.
@@ -90,4 +92,5 @@ def read_project() -> Project:
         own_objectives=settings.objectives is not None,
         timezone=find_timezone(settings.timezone),
         keep_superseded_days=settings.keep_superseded_days,
+        has_postgres=settings.postgres_url is not None,
     )

@@ -44,6 +44,9 @@ UNTRIED = (
     "These numbers assume that no offer is made. To see what an offer adds, make it to some of the customers first."
 )
 
+_FAILED = "The run failed: nothing was published."
+_FAILED_AFTER = "The run failed after the file was published, which everyone can read."
+
 # How many causes of a failure the terminal shows; it says how many more are in the log file.
 SHOWN_CAUSES = 20
 
@@ -419,7 +422,10 @@ def _print_command(check: Any, console: Terminal, indent: int) -> None:
 
 
 def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Terminal, details: Path) -> None:
-    console.print("The run failed: nothing was published.", style="bold red")
+    is_published = any(
+        event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key == PUBLISHED for event in events
+    )
+    console.print(_FAILED_AFTER if is_published else _FAILED, style="bold red")
     _, failed = _checks(events)
     stopped = [check for check in failed if check.severity == dg.AssetCheckSeverity.ERROR]
     errors = list(_errors(events, paths, blocked_by_check=bool(stopped)))
@@ -442,7 +448,7 @@ def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Ter
         console.print(f"  {counted}, all named in the details")
     if paths.published.exists():
         when = dt.datetime.fromtimestamp(paths.published.stat().st_mtime)
-        console.print(f"Readers still see the copy published on {when:%Y-%m-%d %H:%M}:")
+        console.print(f"Readers {'' if is_published else 'still '}see the copy published on {when:%Y-%m-%d %H:%M}:")
         console.alone(str(paths.published), indent=2)
     else:
         console.print("Nothing was ever published here.")
@@ -451,7 +457,7 @@ def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Ter
         causes.append(f"check {'failed' if check in stopped else 'warning'}: {_describe(check)}")
     # On a full disk the causes above must do.
     with contextlib.suppress(OSError):
-        _write_details(events, causes, details)
+        _write_details(events, [_FAILED_AFTER if is_published else _FAILED, *causes], details)
     console.print("Details:")
     console.alone(str(details), indent=2)
 
@@ -459,7 +465,7 @@ def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Ter
 def _write_details(events: Iterable[dg.DagsterEvent], causes: Iterable[str], details: Path) -> None:
     """Add all that is known of a failure to the run's log file."""
     with details.open("a", encoding="utf-8") as log:
-        print("\nThe run failed: nothing was published.", *map(printable, causes), sep="\n", file=log)
+        print("", *map(printable, causes), sep="\n", file=log)
         for event in events:
             if event.event_type == DagsterEventType.STEP_FAILURE and event.step_failure_data.error:
                 print(f"\n{event.step_key}:\n{event.step_failure_data.error.to_string()}", file=log)

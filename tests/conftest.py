@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.fixtures import tiny_shop
-from warehouse.dbt_project import DBT_EXECUTABLE, PARSED_FROM, prepare
+from warehouse.dbt_project import DBT_EXECUTABLE, OSI_DOCUMENT, PARSED_FROM, prepare
 from warehouse.paths import Paths
 from warehouse.settings import Settings
 
@@ -270,7 +270,7 @@ class Place:
         if self.parsed.exists() and not (target / "partial_parse.msgpack").exists():
             shutil.copytree(self.parsed, target, dirs_exist_ok=True)
         yield
-        parsed = [target / name for name in ("manifest.json", "partial_parse.msgpack", PARSED_FROM)]
+        parsed = [target / name for name in ("manifest.json", OSI_DOCUMENT, "partial_parse.msgpack", PARSED_FROM)]
         # dbt by itself leaves no PARSED_FROM.
         if not self.parsed.exists() and all(file.exists() for file in parsed):
             self.parsed.mkdir()

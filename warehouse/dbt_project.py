@@ -17,6 +17,9 @@ DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
 
 Manifest = dict[str, Any]
 
+# In dbt's target folder, next to the manifest: the metrics as Open Semantic Interchange writes them.
+OSI_DOCUMENT = "osi_document.json"
+
 # In dbt's target folder: from which files the manifest was made.
 PARSED_FROM = "parsed_from"
 
@@ -175,7 +178,7 @@ def _project(manifest: Manifest) -> str:
 def _is_fresh(target: Path) -> bool:
     try:
         json.loads((target / "manifest.json").read_bytes())
-        return (target / PARSED_FROM).read_text(encoding="utf-8") == _files()
+        return (target / OSI_DOCUMENT).exists() and (target / PARSED_FROM).read_text(encoding="utf-8") == _files()
     except (OSError, ValueError):
         # Not there, or cut off: dbt was killed while it wrote it.
         return False

@@ -41,6 +41,21 @@ class Paths:
         return self.root / "published" / "next_aisle.duckdb"
 
     @property
+    def hash_key(self) -> Path:
+        """The secret key of the hashes that stand for customers (delivery/policy.py)."""
+        return self.root / "secrets" / "hash_key"
+
+    @property
+    def tokens(self) -> Path:
+        """Who may use the doors: tokens, hashed (delivery/tokens.py)."""
+        return self.root / "secrets" / "tokens.json"
+
+    @property
+    def audit_log(self) -> Path:
+        """Who asked what at the doors (delivery/access.py)."""
+        return self.root / "audit" / "doors.jsonl"
+
+    @property
     def dlt(self) -> Path:
         """dlt's working folder: scratch, emptied before each load."""
         return self.root / "dlt"

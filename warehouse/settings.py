@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from warehouse.paths import DEFAULT_DATA, Paths
@@ -24,8 +24,12 @@ class Settings(BaseSettings):
         data: folder of all data: landed files, warehouse, published copy, run history. Default: `data/` in the
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
+        policy: who may see what, to use in place of the project's delivery/policy.yml; None: the project's.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
+        postgres_url: the PostgreSQL database that the published tables are also written to, after each publication
+            too, such as postgresql://user@host:5432/database; None: none.
+        postgres_password: its user's password; None: in the address, or where libpq looks (PGPASSWORD, ~/.pgpass).
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
     """
 
@@ -35,9 +39,13 @@ class Settings(BaseSettings):
 
     data: AbsolutePath = DEFAULT_DATA
     objectives: AbsolutePath | None = None
+    policy: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
+    # Neither is printed with the settings.
+    postgres_url: SecretStr | None = None
+    postgres_password: SecretStr | None = None
 
     @property
     def paths(self) -> Paths:

@@ -12,7 +12,7 @@ from dlt.common.configuration.specs import ConnectionStringCredentials
 
 from ingestion.database.column_types import POSTGRESQL
 from ingestion.raw_tables import LoadError
-from ingestion.secrets import hide
+from warehouse.secrets import hide
 from warehouse.settings import quiet_dlt
 
 # SQLAlchemy's driver of each kind of server, and what keeps a connection from hanging when the network is gone.

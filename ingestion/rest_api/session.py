@@ -19,8 +19,8 @@ from tenacity import RetryCallState
 
 from ingestion.raw_tables import LoadError
 from ingestion.rest_api.pages import CheckedPages, PullAgainError
-from ingestion.secrets import hide
 from warehouse.locks import Say
+from warehouse.secrets import hide
 from warehouse.terminal import printable
 
 # What a server may say in an error's text is cut off here.

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from delivery.catalogue import metrics
 from delivery.contract import ContractError, in_force, problem
 from delivery.publication import (
     PublicationError,
@@ -67,6 +68,7 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
         try:
             with only_writer(project.paths, context.log.info):
                 texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
+                texts |= metrics(project.manifest_path)
                 descriptions = describe(models)
                 promises = [texts, sorted(descriptions.items()), project.objectives.model_dump()]
                 if is_current(project.paths, models, promises):

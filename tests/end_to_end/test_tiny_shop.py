@@ -5,6 +5,7 @@ A run takes a quarter of a minute. So the first night is run once; who goes on f
 
 import datetime as dt
 import itertools
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,14 @@ def test_the_contract_is_published_in_the_same_folder_as_the_data(first_night: N
     folder = first_night.data / "published"
     files = sorted(path.name for path in folder.iterdir())
     assert files == sorted(
-        [*render(read_metadata(read_manifest(prepare(Settings())), objectives.read())), "next_aisle.duckdb"]
+        [
+            *render(read_metadata(read_manifest(prepare(Settings())), objectives.read())),
+            "metrics.osi.json",
+            "next_aisle.duckdb",
+        ]
     )
+    metrics = json.loads((folder / "metrics.osi.json").read_text(encoding="utf-8"))["semantic_model"][0]["metrics"]
+    assert "total_spending" in {metric["name"] for metric in metrics}
     contract = yaml.safe_load((folder / "quality.odcs.yaml").read_text(encoding="utf-8"))
     assert (folder / contract["servers"][0]["database"]).exists()
 

@@ -29,7 +29,7 @@ BASKETS = "count(distinct p.basket_key)"
 BUYERS = "count(distinct p.customer_key)"
 MONTH = "date_trunc('month', p.purchase_date)"
 # The days that the calendar has, with the lines of a window that ends with each.
-CALENDAR = "(select unnest(generate_series(min(purchase_date), max(purchase_date), interval 1 day))::date as day from core.fct_purchases)"  # noqa: E501
+CALENDAR = "(select unnest(generate_series(min(purchase_date), max(purchase_date), interval 1 day))::date as day from core.fct_purchases) as days"  # noqa: E501
 
 QUESTIONS = [
     # Nothing but the number.
@@ -105,7 +105,7 @@ QUESTIONS = [
         """
         with firsts as (
             select customer_key, category_key, min(purchase_date) as day from core.fct_purchases
-            where is_merchandise group by all
+            where is_merchandise group by 1, 2
         ),
         began as (select customer_key, min(purchase_date) as first_day from core.fct_purchases group by 1),
         adopted as (
@@ -151,7 +151,7 @@ QUESTIONS = [
             select day, {SPENDING} as spent from {CALENDAR}
             join {P} on p.purchase_date <= day and p.purchase_date > day - 28 group by 1
         )
-        select date_trunc('month', day), max_by(spent, day) from daily group by 1
+        select date_trunc('month', day), (array_agg(spent order by day desc))[1] from daily group by 1
         """,
     ),
     Question(
@@ -172,13 +172,13 @@ QUESTIONS = [
         "average_spend,average_basket_value",
         "customer__age_band,customer__is_inferred",
         f"select c.age_band, c.is_inferred, {SPENDING} / {BUYERS}, {SPENDING} / {BASKETS} "
-        f"from {WITH_CUSTOMERS} group by all",
+        f"from {WITH_CUSTOMERS} group by 1, 2",
     ),
     Question(
         "total_spending,units_sold",
         "product__department,product__brand",
         f"select d.department, d.brand, {SPENDING}, sum(case when p.is_merchandise then quantity else 0 end) "
-        f"from {P} join core.dim_products as d using (product_key) group by all",
+        f"from {P} join core.dim_products as d using (product_key) group by 1, 2",
     ),
     Question(
         "total_spending",
@@ -195,7 +195,8 @@ QUESTIONS = [
     Question(
         "total_spending",
         "calendar_day__weekday_name,calendar_day__is_weekend",
-        f"select dayname(p.purchase_date), isodow(p.purchase_date) > 5, {SPENDING} from {P} group by all",
+        f"select d.weekday_name, extract(isodow from p.purchase_date) > 5, {SPENDING} from {P} "
+        "join core.dim_dates as d on d.date_day = p.purchase_date group by 1, 2",
     ),
     Question(
         "total_spending,purchases_per_customer",
@@ -232,13 +233,13 @@ QUESTIONS = [
         "a as (select k.department, sum((not is_first_day)::int) as began from core.fct_category_adoptions "
         "join core.dim_categories as k using (category_key) group by 1) "
         "select coalesce(s.department, a.department), s.spent, a.began from s "
-        "full join a on s.department is not distinct from a.department",
+        "full join a on coalesce(s.department, '') = coalesce(a.department, '')",
     ),
     Question(
         "categories_per_basket,products_per_basket",
         "customer__home_ownership",
         "with b as (select customer_key, basket_key, count(distinct category_key) as k, "
-        "count(distinct product_key) as n from core.fct_purchases group by all) "
+        "count(distinct product_key) as n from core.fct_purchases group by 1, 2) "
         "select c.home_ownership, avg(k), avg(n) from b join core.dim_customers as c using (customer_key) group by 1",
     ),
     Question(
@@ -268,7 +269,7 @@ QUESTIONS = [
         "churn_probability,total_customers",
         "customer__marital_status,customer__income_band",
         f"select marital_status, income_band, avg(churn_probability), count(*) from {C} "
-        "where not is_inferred group by all",
+        "where not is_inferred group by 1, 2",
         ("not {{ Dimension('customer__is_inferred') }}",),
     ),
     # What may be sold.
@@ -287,13 +288,13 @@ QUESTIONS = [
         "customer__rfm_segment,category__department",
         "select c.rfm_segment, k.department, avg(likelihood), sum(expected_value), count(*) "
         "from cross_sell.customer_opportunities as o join core.dim_customers as c using (customer_key) "
-        "join core.dim_categories as k on k.category_key = o.category_key where o.rank <= 2 group by all",
+        "join core.dim_categories as k on k.category_key = o.category_key where o.rank <= 2 group by 1, 2",
         ("{{ Dimension('opportunity__rank') }} <= 2",),
     ),
     Question(
         "opportunity_count",
         "opportunity__score_basis,metric_time__day",
-        "select score_basis, as_of_date, count(*) from cross_sell.customer_opportunities group by all",
+        "select score_basis, as_of_date, count(*) from cross_sell.customer_opportunities group by 1, 2",
     ),
 ]
 

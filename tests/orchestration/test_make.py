@@ -39,4 +39,4 @@ def test_the_address_is_that_of_the_chosen_port() -> None:
 
 def test_every_command_is_listed_with_what_it_does() -> None:
     listed = [line.split(maxsplit=2)[1] for line in make("help").stdout.splitlines() if line.startswith("  make ")]
-    assert {"setup", "run", "test", "ui", "query", "docs", "contract", "clean"} <= set(listed)
+    assert {"setup", "run", "test", "ui", "query", "publish-postgres", "catalogue", "contract", "clean"} <= set(listed)

@@ -30,7 +30,7 @@ from delivery.figures import (
     ShopStatus,
     UndatedShop,
 )
-from orchestration.keys import VERDICT
+from orchestration.keys import POSTGRES, PUBLISHED, VERDICT
 from orchestration.summary import print_success, print_summary
 from tests.conftest import words
 from tests.warehouse.test_terminal import HOSTILE
@@ -236,6 +236,23 @@ def test_a_failed_run_says_the_cause_first_and_names_the_file_with_the_details(p
     assert f"  {paths.published}" in lines
     assert lines[-2:] == ["Details:", f"  {paths.root / 'nightly.log'}"]
     assert "in load_corner_shop" in (paths.root / "nightly.log").read_text(), "the traceback is in the file"
+
+
+def test_a_run_that_fails_after_the_publication_says_that_the_file_is_published(paths: Paths) -> None:
+    @dg.asset(key=PUBLISHED)
+    def next_aisle() -> None: ...
+
+    @dg.asset(key=POSTGRES, deps=[PUBLISHED])
+    def in_postgres() -> None:
+        raise dg.Failure("cannot connect to postgresql://bi@bi.example/shop")
+
+    shown = failed_run(paths, next_aisle, in_postgres)
+    assert shown.splitlines()[1:4] == [
+        "The run failed after the file was published, which everyone can read.",
+        "  writing to PostgreSQL failed:",
+        "    cannot connect to postgresql://bi@bi.example/shop",
+    ]
+    assert "Readers see the copy published on" in shown
 
 
 def test_failed_checks_are_shown_and_of_very_many_the_last_ones_counted_and_named_in_the_file(paths: Paths) -> None:
