@@ -61,7 +61,7 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://local
 		echo "error: port $(PORT) is in use (maybe by another make ui). Choose another: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; fi
 	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C)"
 	@$(UV) run --no-sync python -m orchestration schedule
-	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --port $(PORT) --log-level error
+	@exec $(UV) run --no-sync python -m orchestration ui --port $(PORT)
 
 # Typed at a terminal, a statement that failed is no error of make.
 query: setup ## ask the published copy in SQL, in DuckDB's shell

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration.instance import home, open_instance, run_job
 from orchestration.schedules import TimezoneError, find_timezone, in_words
+from orchestration.services import run_services
 from quality.objectives import ObjectivesError
 from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
 from warehouse.locks import alive
@@ -90,6 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--full-refresh", action="store_true", help="build and test every model, also those that are up to date"
     )
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, prepared for `dg dev` and `dg launch`")
+    ui = commands.add_parser("ui", help="Dagster's UI and the nightly schedule, in the foreground")
+    ui.add_argument("--port", type=int, default=3000, help="of the UI, on this machine only (default: 3000)")
+    ui.add_argument("--viewers-port", type=int, help="of a second UI, in which nothing can be started or changed")
     commands.add_parser("schedule", help="say when the nightly job runs by itself")
     manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
     manifest.add_argument("folder", type=Path, help="where to write manifest.json")
@@ -109,6 +113,9 @@ def main(arguments: list[str] | None = None) -> int:
                 f"While the UI is open, the nightly job runs at {in_words(find_timezone(settings.timezone))}, "
                 "unless you turn it off under Automation."
             )
+            return 0
+        if chosen.command == "ui":
+            run_services(settings, chosen.port, error, chosen.viewers_port)
             return 0
         return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose, full_refresh=chosen.full_refresh)
     except (DbtProjectError, ObjectivesError, TimezoneError, OSError) as reason:

@@ -9,6 +9,7 @@ from orchestration.assets.raw import raw_assets
 from orchestration.assets.verdict import verdict_assets
 from orchestration.checks import comparison_checks, row_checks, source_checks
 from orchestration.executor import run_executor
+from orchestration.killed_runs import monitor
 from orchestration.progress import progress_logger
 from orchestration.project import read_project
 from orchestration.resources import dbt_cli
@@ -44,6 +45,7 @@ def defs() -> dg.Definitions:
         },
         jobs=[nightly],
         schedules=[every_night(project.timezone)],
+        sensors=[monitor(project.paths)],
         executor=run_executor(project.paths),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
     )

@@ -10,7 +10,7 @@ import sqlalchemy
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.execution.api import execute_run
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from warehouse.paths import Paths
 from warehouse.settings import export_dagster_home
@@ -102,26 +102,17 @@ def run_job(
         tags: more tags of the run.
         run_id: its number; Dagster gives it one where none is given.
     """
-    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), SINGLETON_REPOSITORY_NAME)
     run = instance.create_run_for_job(
-        job, run_id=run_id, run_config=run_config, tags=tags, remote_job_origin=location.get_job_origin(job.name)
+        job, run_id=run_id, run_config=run_config, tags=tags, remote_job_origin=code_location_origin(job.name)
     )
     return execute_run(InMemoryJob(job), run, instance)
 
 
-def close_killed_run(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Fail a run whose process was killed, and free the pool slots it still holds.
+def code_location_origin(job: str) -> RemoteJobOrigin:
+    """Name where Dagster finds a job: the code location of `dg dev`.
 
     Args:
-        instance: where the run is recorded.
-        run_id: the run.
-
-    Returns:
-        Whether it had to be failed; where Dagster started the process, it may have noticed by itself.
+        job: the job's name.
     """
-    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    run = instance.get_run_by_id(run_id)
-    if run is None or run.is_finished:
-        return False
-    instance.report_run_failed(run, "The run's process was killed.")
-    return True
+    location = RegisteredCodeLocationOrigin(CODE_LOCATION)
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job)

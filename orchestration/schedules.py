@@ -3,12 +3,16 @@
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import dagster as dg
+from dagster._core.execution.plan.resume_retry import ReexecutionStrategy
+from dagster._core.storage.tags import RETRY_STRATEGY_TAG
 from tzlocal import get_localzone_name
 
 nightly = dg.define_asset_job(
     "nightly",
     selection=dg.AssetSelection.all(),
     description="Land, load, model, check and publish everything; a failed blocking check stops it.",
+    # Repeated after a kill: every step finds out by itself what is still to be done.
+    tags={RETRY_STRATEGY_TAG: ReexecutionStrategy.ALL_STEPS.value},
 )
 
 

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
+        ui_hosts: the names that the UI has in addition to localhost, separated by commas, such as aisle.example.org.
     """
 
     model_config = SettingsConfigDict(
@@ -37,12 +38,18 @@ class Settings(BaseSettings):
     objectives: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
+    ui_hosts: str = ""
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
 
     @property
     def paths(self) -> Paths:
         """All places on disk, below the data folder."""
         return Paths(self.data)
+
+    @property
+    def ui_names(self) -> list[str]:
+        """The names that the UI has in addition to localhost, each in small letters."""
+        return [name.strip().lower() for name in self.ui_hosts.split(",") if name.strip()]
 
 
 def environment(paths: Paths) -> dict[str, str]:

@@ -167,7 +167,11 @@ def test_the_contract_is_published_in_the_same_folder_as_the_data(first_night: N
     folder = first_night.data / "published"
     files = sorted(path.name for path in folder.iterdir())
     assert files == sorted(
-        [*render(read_metadata(read_manifest(prepare(Settings())), objectives.read())), "next_aisle.duckdb"]
+        [
+            *render(read_metadata(read_manifest(prepare(Settings())), objectives.read())),
+            "next_aisle.duckdb",
+            "next_aisle.duckdb.sha256",
+        ]
     )
     contract = yaml.safe_load((folder / "quality.odcs.yaml").read_text(encoding="utf-8"))
     assert (folder / contract["servers"][0]["database"]).exists()
