@@ -16,7 +16,7 @@ import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration.instance import home, open_instance, run_job
-from orchestration.schedules import TimezoneError, find_timezone, in_words
+from orchestration.schedules import TimezoneError, read_hours
 from orchestration.services import run_services
 from quality.objectives import ObjectivesError
 from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if chosen.command == "schedule":
             print(
-                f"While the UI is open, the nightly job runs at {in_words(find_timezone(settings.timezone))}, "
+                f"While the UI is open, the nightly job runs at {read_hours(settings).in_words()}, "
                 "unless you turn it off under Automation."
             )
             return 0

@@ -44,7 +44,7 @@ def defs() -> dg.Definitions:
             "io_manager": dg.mem_io_manager,
         },
         jobs=[nightly],
-        schedules=[every_night(project.timezone)],
+        schedules=[every_night(project.hours, project.late)],
         sensors=[monitor(project.paths)],
         executor=run_executor(project.paths),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},

@@ -12,6 +12,7 @@ from dagster import DagsterEventType
 from orchestration.failures import first_error
 from orchestration.killed_runs import close_killed_runs
 from orchestration.progress import step_name
+from orchestration.schedules import LATE
 from warehouse.locks import only_run
 from warehouse.paths import Paths
 
@@ -78,6 +79,8 @@ class OneRunAtATime(dg.Executor):
                 stack.enter_context(only_run(self.paths, run_id, log.info))
             for other in close_killed_runs(instance, self.paths, plan_context.dagster_run):
                 log.info(f"closed run {other[:8]}, whose process was killed")
+            if late := plan_context.dagster_run.tags.get(LATE):
+                log.warning(f"late: {late}. The run goes on without what they have not sent yet.")
             causes: list[str] = []
             failed_checks: list[str] = []
             for event in self.steps.execute(plan_context, execution_plan):

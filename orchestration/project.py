@@ -1,12 +1,15 @@
 """What the definitions are made from, read once when they load."""
 
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
-from orchestration.schedules import find_timezone
+from ingestion.late import late
+from orchestration.schedules import Hours, read_hours
 from quality import objectives
+from quality.freshness import has_limit
 from quality.objectives import Objectives
 from warehouse import dbt_project
 from warehouse.dbt_project import Manifest
@@ -25,7 +28,7 @@ class Project:
         sources: the active sources.
         objectives: what is promised of the data.
         own_objectives: whether they are others than those of the project.
-        timezone: the zone of the clock that the nightly schedule goes by.
+        hours: when the nightly job runs by itself.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
     """
 
@@ -35,7 +38,7 @@ class Project:
     sources: list[str]
     objectives: Objectives
     own_objectives: bool
-    timezone: str
+    hours: Hours
     keep_superseded_days: int
 
     def owners(self, group: str) -> list[str]:
@@ -45,6 +48,20 @@ class Project:
             group: the asset's group.
         """
         return [f"team:{dbt_project.owner(self.manifest, group)['name']}"]
+
+    def late(self, day: dt.date) -> list[str]:
+        """Name the shops that have not delivered a day; those that are history are not expected to.
+
+        Args:
+            day: the day.
+        """
+        expected = [
+            name
+            for name in self.sources
+            if dbt_project.has_source_table(self.manifest, name, "purchases")
+            and has_limit(dbt_project.source_table(self.manifest, name, "purchases"))
+        ]
+        return late(self.paths, expected, day)
 
     def current_manifest(self) -> Manifest:
         """dbt's manifest of the project as it is now: a server may have read it before somebody edited a model.
@@ -88,6 +105,6 @@ def read_project() -> Project:
         sources=dbt_project.active_sources(),
         objectives=objectives.read(settings.objectives),
         own_objectives=settings.objectives is not None,
-        timezone=find_timezone(settings.timezone),
+        hours=read_hours(settings),
         keep_superseded_days=settings.keep_superseded_days,
     )

@@ -3,6 +3,7 @@
 Commands and Dagster's definitions read the settings once and pass paths on as values.
 """
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from warehouse.paths import DEFAULT_DATA, Paths
 
 KEEP_SUPERSEDED_DAYS = 30
+NIGHTLY_AT, WAIT_UNTIL = dt.time(2), dt.time(4)
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
@@ -27,6 +29,9 @@ class Settings(BaseSettings):
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
+        nightly_at: when the nightly schedule starts its run, by that clock.
+        wait_until: how long it waits for a shop whose file of yesterday has not landed; the same time as `nightly_at`:
+            not at all.
         ui_hosts: the names that the UI has in addition to localhost, separated by commas, such as aisle.example.org.
     """
 
@@ -38,6 +43,8 @@ class Settings(BaseSettings):
     objectives: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
+    nightly_at: dt.time = NIGHTLY_AT
+    wait_until: dt.time = WAIT_UNTIL
     ui_hosts: str = ""
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
 
