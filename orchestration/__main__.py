@@ -62,8 +62,50 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False,
             if full_refresh:
                 config["ops"] = {"build_models": {"config": {"full_refresh": True}}}
             result = run_job(instance, job, config, run_id=run_id)
+        told = _tell(settings, instance)
     print_summary(result, paths, time.monotonic() - started, console, log_file)
+    if told:
+        console.hanging("Alerts        ", told)
     return 0 if result.success else 1
+
+
+def _tell(settings: Settings, instance: dg.DagsterInstance) -> str:
+    """Send the alerts, which Dagster's daemon does where it runs; the outcome in words."""
+    if settings.alerts is None:
+        return ""
+    from orchestration.alerts import AlertsError, tell
+    from orchestration.watch import look
+
+    try:
+        return "; ".join(tell(settings, look(settings, instance).findings))
+    except AlertsError as reason:
+        return str(reason)
+
+
+def show_status(settings: Settings, *, as_json: bool) -> int:
+    """Print how things stand.
+
+    Args:
+        settings: where data lives.
+        as_json: for programs.
+
+    Returns:
+        The exit code: 0 when all is well, 1 with warnings, 2 with errors, 3 when it cannot be told.
+    """
+    from orchestration.status import EXIT_CODES, UNKNOWN, print_status
+    from orchestration.watch import look
+
+    try:
+        with open_instance(settings.paths) as instance:
+            state = look(settings, instance)
+    except (SQLAlchemyError, OSError) as reason:
+        error(f"cannot tell how things stand: {str(reason).splitlines()[0]}")
+        return UNKNOWN
+    if as_json:
+        print(state.as_json())
+    else:
+        print_status(state, Terminal(sys.stdout))
+    return EXIT_CODES[state.level]
 
 
 @contextlib.contextmanager
@@ -94,6 +136,10 @@ def main(arguments: list[str] | None = None) -> int:
     ui = commands.add_parser("ui", help="Dagster's UI and the nightly schedule, in the foreground")
     ui.add_argument("--port", type=int, default=3000, help="of the UI, on this machine only (default: 3000)")
     ui.add_argument("--viewers-port", type=int, help="of a second UI, in which nothing can be started or changed")
+    status = commands.add_parser(
+        "status", help="is it fresh, is it right, what ran, what waits; exit code 0: well, 1: warnings, 2: errors"
+    )
+    status.add_argument("--json", action="store_true", help="all of it, for programs")
     commands.add_parser("schedule", help="say when the nightly job runs by itself")
     manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
     manifest.add_argument("folder", type=Path, help="where to write manifest.json")
@@ -114,6 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
                 "unless you turn it off under Automation."
             )
             return 0
+        if chosen.command == "status":
+            return show_status(settings, as_json=chosen.json)
         if chosen.command == "ui":
             run_services(settings, chosen.port, error, chosen.viewers_port)
             return 0

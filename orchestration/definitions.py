@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration.alerts import alerting
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.models import model_assets, quality_assets
 from orchestration.assets.published import held_sources_asset, published_asset, published_deliveries_asset
@@ -14,6 +15,7 @@ from orchestration.progress import progress_logger
 from orchestration.project import read_project
 from orchestration.resources import dbt_cli
 from orchestration.schedules import every_night, nightly
+from warehouse.settings import Settings
 
 
 @dg.definitions
@@ -45,7 +47,7 @@ def defs() -> dg.Definitions:
         },
         jobs=[nightly],
         schedules=[every_night(project.hours, project.late)],
-        sensors=[monitor(project.paths)],
+        sensors=[monitor(project.paths), alerting(Settings())],
         executor=run_executor(project.paths),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
     )

@@ -27,6 +27,8 @@ class Settings(BaseSettings):
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
+        ui_url: the address of the UI, for links in alerts.
+        alerts: who is told what (docs/operations.md); None: no one.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
         nightly_at: when the nightly schedule starts its run, by that clock.
@@ -46,6 +48,8 @@ class Settings(BaseSettings):
     nightly_at: dt.time = NIGHTLY_AT
     wait_until: dt.time = WAIT_UNTIL
     ui_hosts: str = ""
+    ui_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:3000"
+    alerts: AbsolutePath | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
 
     @property
