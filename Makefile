@@ -18,7 +18,7 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui query docs contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui production-local query docs contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -62,6 +62,9 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://local
 	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C)"
 	@$(UV) run --no-sync python -m orchestration schedule
 	@exec $(UV) run --no-sync python -m orchestration ui --port $(PORT)
+
+production-local: setup ## the production set in the foreground: PostgreSQL, nginx with passwords, all services
+	@exec deployment/production-local.sh
 
 # Typed at a terminal, a statement that failed is no error of make.
 query: setup ## ask the published copy in SQL, in DuckDB's shell

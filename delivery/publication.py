@@ -1,6 +1,7 @@
 """Publication: the marts are copied to a file of their own, which then takes the old one's place in one step."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,7 @@ def publish(
     tables: Sequence[tuple[str, str]],
     contract: Mapping[str, str],
     descriptions: Mapping[tuple[str, str], Description],
+    readers: str | None = None,
 ) -> Publication:
     """Copy tables of the warehouse to the published file, and put the contract in the same folder.
 
@@ -100,6 +102,7 @@ def publish(
         tables: (schema, table) of each.
         contract: file name to text, as `delivery.contract` gives them.
         descriptions: of the tables and their columns; they become comments in the copy.
+        readers: the group that may read the folder; None: as the user's umask has it.
 
     Raises:
         PublicationError: the warehouse was not judged good enough, a row count differs, or the copy cannot be written.
@@ -129,11 +132,35 @@ def publish(
         raise PublicationError(
             f"could not write {paths.published}: {error}. {way_out}{_what_readers_have(paths)}"
         ) from error
+    if readers:
+        open_to(readers, paths)
     for path in files(folder):
         # Of a schema that is no longer published.
         if path.name not in contract:
             path.unlink()
     return Publication(paths.published, row_counts, columns)
+
+
+def open_to(group: str, paths: Paths) -> None:
+    """Let a group read the published folder, and nothing else of the data folder.
+
+    Args:
+        group: the group's name; the user must be one of its members.
+        paths: where data lives.
+
+    Raises:
+        PublicationError: there is no such group, or it may not be given to the files.
+    """
+    folder = paths.published.parent
+    try:
+        for file in (paths.root, folder, *folder.iterdir()):
+            shutil.chown(file, group=group)
+            # The data folder is passed through, not listed.
+            file.chmod(0o710 if file == paths.root else 0o750 if file == folder else 0o440)
+    except (LookupError, OSError) as error:
+        raise PublicationError(
+            f"NEXT_AISLE_READERS is {group}, and the published folder cannot be opened to it: {error}"
+        ) from error
 
 
 def damage(paths: Paths) -> str | None:

@@ -29,6 +29,7 @@ class Project:
         objectives: what is promised of the data.
         own_objectives: whether they are others than those of the project.
         hours: when the nightly job runs by itself.
+        readers: the group that may read the published folder.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
     """
 
@@ -39,6 +40,7 @@ class Project:
     objectives: Objectives
     own_objectives: bool
     hours: Hours
+    readers: str | None
     keep_superseded_days: int
 
     def owners(self, group: str) -> list[str]:
@@ -106,5 +108,6 @@ def read_project() -> Project:
         objectives=objectives.read(settings.objectives),
         own_objectives=settings.objectives is not None,
         hours=read_hours(settings),
+        readers=settings.readers,
         keep_superseded_days=settings.keep_superseded_days,
     )

@@ -16,7 +16,7 @@ from types import FrameType
 
 import yaml
 
-from orchestration.instance import CODE_LOCATION, home
+from orchestration.instance import CODE_LOCATION, open_instance
 from warehouse.locks import Say
 from warehouse.settings import Settings, environment
 
@@ -72,7 +72,8 @@ def run_services(settings: Settings, port: int, say: Say, viewers_port: int | No
         viewers_port: of a second UI, for reading only.
     """
     os.environ.update(environment(settings.paths))
-    os.environ["DAGSTER_HOME"] = str(home(settings.paths))
+    # Makes what there is to make of Dagster's storage, before several services do so at once.
+    open_instance(settings.paths).dispose()
     # A socket's path may have 107 characters: the data folder may be deeper than that.
     with tempfile.TemporaryDirectory(prefix="next-aisle-") as folder:
         socket, workspace = f"{folder}/code.sock", f"{folder}/workspace.yaml"

@@ -16,6 +16,9 @@ from warehouse.paths import DEFAULT_DATA, Paths
 KEEP_SUPERSEDED_DAYS = 30
 NIGHTLY_AT, WAIT_UNTIL = dt.time(2), dt.time(4)
 
+# The address of the PostgreSQL database for Dagster's runs and events; Dagster reads it from the environment by itself.
+POSTGRES_URL = "NEXT_AISLE_POSTGRES_URL"
+
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
 
@@ -29,6 +32,8 @@ class Settings(BaseSettings):
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         ui_url: the address of the UI, for links in alerts.
         alerts: who is told what (docs/operations.md); None: no one.
+        readers: the group that may read the published folder; None: its files belong to the user alone.
+        backups: the folder of the backups; None: `backups/` in the data folder.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
         nightly_at: when the nightly schedule starts its run, by that clock.
@@ -50,6 +55,8 @@ class Settings(BaseSettings):
     ui_hosts: str = ""
     ui_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:3000"
     alerts: AbsolutePath | None = None
+    readers: str | None = None
+    backups: AbsolutePath | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
 
     @property
@@ -61,6 +68,11 @@ class Settings(BaseSettings):
     def ui_names(self) -> list[str]:
         """The names that the UI has in addition to localhost, each in small letters."""
         return [name.strip().lower() for name in self.ui_hosts.split(",") if name.strip()]
+
+
+def postgres_url() -> str | None:
+    """Give the address of the PostgreSQL database for Dagster's runs; None where they are kept in the data folder."""
+    return os.environ.get(POSTGRES_URL) or None
 
 
 def environment(paths: Paths) -> dict[str, str]:

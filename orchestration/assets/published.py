@@ -104,7 +104,7 @@ def _publish(project: Project, run_id: str) -> Publication:
     models = published_models(project.manifest)
     texts, promises = _promises(project)
     marts = [(node["schema"], node["alias"]) for node in models]
-    publication = publish(project.paths, marts, texts, describe(models))
+    publication = publish(project.paths, marts, texts, describe(models), project.readers)
     note_current(project.paths, models, promises, run_id)
     return publication
 

@@ -1,5 +1,6 @@
 """The published copy: whole, swapped in one step, never in a reader's way."""
 
+import grp
 import os
 import resource
 import stat
@@ -330,3 +331,19 @@ def test_a_question_to_a_damaged_copy_is_told_why_it_fails(filled: Path) -> None
     cut(publish(TABLES).path)
     with pytest.raises(QueryError, match=r"is damaged: .* The next run publishes it again: make run"):
         ask(here.paths(), "from core.fct")
+
+
+def test_a_group_reads_the_published_folder_and_nothing_else(filled: Path) -> None:
+    mark_audited(here.paths(), "run-1")
+    group = grp.getgrgid(os.getgid()).gr_name
+    path = publish_as_is(here.paths(), TABLES, {"core.odcs.yaml": "text"}, {}, group).path
+    modes = {file.name: stat.filemode(file.stat().st_mode) for file in (filled, path.parent, *path.parent.iterdir())}
+    assert modes == {
+        filled.name: "drwx--x---",
+        "published": "drwxr-x---",
+        "core.odcs.yaml": "-r--r-----",
+        "next_aisle.duckdb": "-r--r-----",
+        "next_aisle.duckdb.sha256": "-r--r-----",
+    }
+    with pytest.raises(PublicationError, match="NEXT_AISLE_READERS is no-such-group"):
+        publish_as_is(here.paths(), TABLES, {}, {}, "no-such-group")
