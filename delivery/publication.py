@@ -170,8 +170,8 @@ def damage(paths: Paths) -> str | None:
         paths: where data lives.
 
     Returns:
-        What is wrong, in words. None where it is whole, where nothing was published, and for a copy of a version before
-        0.6.0, which has no checksum.
+        What is wrong, in words. None where it is whole, where nothing was published, and for a copy of a version that
+        wrote no checksum.
     """
     if not paths.published.exists() or not paths.published_checksum.exists():
         return None

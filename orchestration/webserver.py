@@ -12,8 +12,11 @@ from urllib.parse import urlsplit
 from dagster_webserver import app, cli
 from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
+from orchestration.watch import look
 from warehouse.settings import Settings
 
 # A browser on this machine asks for it by these.
@@ -69,7 +72,24 @@ def _name(host: str) -> str:
 
 
 class Webserver(DagsterWebserver[Any, Any]):
-    """Dagster's webserver, which answers to its own names only."""
+    """Dagster's webserver, which answers to its own names only, and has figures for Prometheus."""
+
+    def build_routes(self) -> list[Any]:
+        """Add `/metrics`."""
+        return [Route("/metrics", self.metrics), *super().build_routes()]  # type: ignore[no-untyped-call]
+
+    def metrics(self, _request: Request) -> Response:
+        """Tell Prometheus how things stand.
+
+        Returns:
+            The figures in Prometheus's text format; 404 where its client is not installed.
+        """
+        try:
+            from orchestration.figures import CONTENT_TYPE, as_figures
+        except ImportError:
+            return PlainTextResponse("install next-aisle[production]\n", status_code=404)
+        state = look(Settings(), self._process_context.instance)
+        return Response(as_figures(state), media_type=CONTENT_TYPE)
 
     def build_middleware(self) -> list[Middleware]:
         """Add the check of names, first of all."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from orchestration.__main__ import main
 from orchestration.executor import CAUSE
+from orchestration.figures import as_figures
 from orchestration.instance import code_location_origin, open_instance
 from orchestration.schedules import LATE
 from orchestration.watch import ERROR, State, look
@@ -110,3 +112,19 @@ def test_where_nothing_can_be_told_the_code_is_unknown(
     (data / "dagster").write_text("a file, where the folder should be")
     assert main(["status"]) == 3
     assert "cannot tell how things stand" in capsys.readouterr().err
+
+
+def test_prometheus_reads_the_same(shop: Path) -> None:
+    seen = state()
+    figures = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(as_figures(seen).decode())
+        for sample in family.samples
+    }
+    assert figures["next_aisle_last_run_succeeded",] == 1
+    assert figures["next_aisle_published_bytes",] == seen.published_bytes
+    assert figures["next_aisle_findings", "warning"] == len([f for f in seen.findings if f.level == "warning"])
+    assert figures["next_aisle_shop_held", "complete_journey"] == 0
+    budgets = {each.objective: (each.owner, each.error_budget_left) for each in seen.objectives}
+    owner, left = budgets["rows_arrive_complete"]
+    assert figures["next_aisle_error_budget_left", "rows_arrive_complete", owner] == left
