@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui serve query publish-postgres catalogue notebook contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui production-local serve query publish-postgres catalogue notebook contract bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -63,7 +63,10 @@ ui: setup ## Dagster's UI: assets, checks, schedule and lineage, on http://local
 		echo "error: port $(PORT) is in use (maybe by another make ui). Choose another: make ui PORT=$$(($(PORT) + 1))" >&2; exit 1; fi
 	@echo "Dagster's UI: http://localhost:$(PORT) (stop it with Ctrl+C)"
 	@$(UV) run --no-sync python -m orchestration schedule
-	@DAGSTER_HOME=$$($(UV) run --no-sync python -m orchestration home) $(UV) run --no-sync dg dev --port $(PORT) --log-level error
+	@exec $(UV) run --no-sync python -m orchestration ui --port $(PORT)
+
+production-local: setup ## the production set in the foreground: PostgreSQL, nginx with passwords, all services
+	@exec deployment/production-local.sh
 
 serve: setup ## answer over HTTP: REST, agents, pages, on http://localhost:8080 (another port: make serve SERVE_PORT=8081)
 	@$(UV) run --no-sync python -m delivery serve --port $(SERVE_PORT)

@@ -1,6 +1,8 @@
 """Publication: the marts are copied to a file of their own, which then takes the old one's place in one step."""
 
 import datetime as dt
+import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +13,14 @@ import duckdb
 from delivery.contract import files
 from quality import up_to_date
 from quality.audit import is_audited, keeping_marks
-from warehouse.connections import FILE_FORMAT, PUBLISHED_DELIVERIES, connect, count
+from warehouse.connections import FILE_FORMAT, PUBLISHED_DELIVERIES, connect, count, tables
 from warehouse.digests import digest
 from warehouse.paths import Paths
 from warehouse.safe_files import is_disk_full, replacing
 from warehouse.sql import quote_name, quote_table, quote_text
+
+# Nobody changes what was published.
+READERS_FILE = 0o444
 
 # What readers have, among the notes of what is up to date.
 PUBLISHED = "published"
@@ -98,17 +103,20 @@ def publish(
     tables: Sequence[tuple[str, str]],
     contract: Mapping[str, str],
     descriptions: Mapping[tuple[str, str], Description],
+    readers: str | None = None,
 ) -> Publication:
     """Copy tables of the warehouse to the published file, and put the contract in the same folder.
 
     The copy is made under another name, compared row count by row count, written through to the disk and then renamed
-    over the old one. A reader that has the old one open keeps reading it; the next to open it sees the new one.
+    over the old one. A reader that has the old one open keeps reading it; the next to open it sees the new one. Its
+    checksum is next to it, as `sha256sum` writes it.
 
     Args:
         paths: where data lives.
         tables: (schema, table) of each.
         contract: file name to text, as `delivery.contract` gives them, and `delivery.catalogue.metrics`.
         descriptions: of the tables and their columns; they become comments in the copy.
+        readers: the group that may read the folder; None: as the user's umask has it.
 
     Raises:
         PublicationError: the warehouse was not judged good enough, a row count differs, or the copy cannot be written.
@@ -123,23 +131,83 @@ def publish(
     # Waits for a process that still has the warehouse open; the copy itself attaches it below.
     connect(paths, read_only=True).close()
     try:
-        with replacing(paths.published, *(folder / name for name in contract)) as (copy, *contract_files):
+        others = [paths.published_checksum, *(folder / name for name in contract)]
+        with replacing(paths.published, *others) as (copy, checksum, *contract_files):
             for file, text in zip(contract_files, contract.values(), strict=True):
                 file.write_text(text, encoding="utf-8")
             row_counts, columns = _copy(paths.warehouse, copy, tables, descriptions)
-            copy.chmod(0o444)
+            checksum.write_text(f"{_sha256(copy)}  {paths.published.name}\n", encoding="utf-8")
+            for file in (copy, checksum, *contract_files):
+                file.chmod(READERS_FILE)
             # A reader that opened the old copy for writing left changes that must not meet the new one.
             paths.published.with_name(paths.published.name + ".wal").unlink(missing_ok=True)
     except (duckdb.Error, OSError) as error:
         way_out = f"The disk is full: free some space below {paths.root} and run again. " if is_disk_full(error) else ""
         raise PublicationError(
-            f"could not write {paths.published}: {error}. {way_out}The copy published before stays as it was."
+            f"could not write {paths.published}: {error}. {way_out}{_what_readers_have(paths)}"
         ) from error
+    if readers:
+        open_to(readers, paths)
     for path in files(folder):
         # Of a schema that is no longer published.
         if path.name not in contract:
             path.unlink()
     return Publication(paths.published, row_counts, columns)
+
+
+def open_to(group: str, paths: Paths) -> None:
+    """Let a group read the published folder, and nothing else of the data folder.
+
+    Args:
+        group: the group's name; the user must be one of its members.
+        paths: where data lives.
+
+    Raises:
+        PublicationError: there is no such group, or it may not be given to the files.
+    """
+    folder = paths.published.parent
+    try:
+        for file in (paths.root, folder, *folder.iterdir()):
+            shutil.chown(file, group=group)
+            # The data folder is passed through, not listed.
+            file.chmod(0o710 if file == paths.root else 0o750 if file == folder else 0o440)
+    except (LookupError, OSError) as error:
+        raise PublicationError(
+            f"NEXT_AISLE_READERS is {group}, and the published folder cannot be opened to it: {error}"
+        ) from error
+
+
+def damage(paths: Paths) -> str | None:
+    """Say what is wrong with the published file: cut, changed or exchanged since it was published.
+
+    Args:
+        paths: where data lives.
+
+    Returns:
+        What is wrong, in words. None where it is whole, where nothing was published, and for a copy of a version that
+        wrote no checksum.
+    """
+    if not paths.published.exists() or not paths.published_checksum.exists():
+        return None
+    try:
+        expected = paths.published_checksum.read_text(encoding="utf-8").partition(" ")[0]
+        if _sha256(paths.published) == expected:
+            return None
+    except (OSError, UnicodeDecodeError) as error:
+        return f"the published copy {paths.published} cannot be read: {error}"
+    return f"the published copy {paths.published} is damaged: it is not what was published, says its checksum"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _what_readers_have(paths: Paths) -> str:
+    if not paths.published.exists():
+        return "Nothing was published before."
+    found = damage(paths)
+    return f"And {found}." if found else "The copy published before stays as it was."
 
 
 def is_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any) -> bool:
@@ -152,7 +220,7 @@ def is_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any)
         models: nodes of dbt's manifest, those that are published.
         promises: what else readers are told: the contract, the descriptions, the objectives.
     """
-    if not paths.published.exists():
+    if not paths.published.exists() or not paths.published_checksum.exists() or damage(paths):
         return False
     with connect(paths, read_only=True) as connection:
         what = _what_is_published(connection, paths, models, promises)
@@ -162,12 +230,12 @@ def is_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any)
             connection.execute(f"attach {quote_text(str(paths.published))} as published (read_only)")
             return bool(connection.execute(_CHANGED_STANDINGS).fetchall()[0][0] == 0)
         except duckdb.Error:
-            # Damaged, or of another version of the project.
+            # Of another version of the project.
             return False
 
 
 def note_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: Any, run_id: str) -> None:
-    """Note what readers have now.
+    """Note what readers have now: the tables and, for the case that the copy is damaged one day, the deliveries.
 
     Args:
         paths: where data lives.
@@ -179,6 +247,7 @@ def note_current(paths: Paths, models: Sequence[Mapping[str, Any]], promises: An
         what = _what_is_published(connection, paths, models, promises)
         if what is not None:
             up_to_date.note(connection, {PUBLISHED: what}, run_id, is_judged=True)
+        _note_deliveries(connection, paths)
 
 
 def _what_is_published(
@@ -196,7 +265,8 @@ def _what_is_published(
 def note_published_deliveries(paths: Paths) -> int:
     """Note in the warehouse which deliveries readers have: those behind the published copy, none without a copy.
 
-    Those that waited when it was published, because their shop was held, are not among them.
+    Those that waited when it was published, because their shop was held, are not among them. Of a damaged copy, the
+    warehouse still has the note that was made when it was published.
 
     Args:
         paths: where data lives.
@@ -205,27 +275,29 @@ def note_published_deliveries(paths: Paths) -> int:
         How many deliveries these are.
     """
     with connect(paths) as connection:
-        deliveries = "select null::varchar, null::varchar, null::varchar, null::timestamp where false"
-        if paths.published.exists():
-            connection.execute(f"attach {quote_text(str(paths.published))} as published (read_only)")
-            columns = connection.execute(
-                "select column_name from duckdb_columns() "
-                "where database_name = 'published' and table_name = 'load_metrics'"
-            ).fetchall()
-            if columns:
-                # What a copy of a version before 0.5.0 calls it.
-                delivery = "delivery" if ("delivery",) in columns else "landed_file"
-                deliveries = (
-                    f"select source_name, table_name, {delivery}, delivered_at from published.quality.load_metrics"
-                )
-                if ("is_held",) in columns:
-                    deliveries += " where not is_held"
-        connection.execute("create schema if not exists raw_published")
-        connection.execute(
-            f"create or replace table {PUBLISHED_DELIVERIES} as "
-            f"from ({deliveries}) as deliveries(source_name, table_name, delivery, delivered_at)"
-        )
+        if damage(paths) is None or not tables(connection, "raw_published"):
+            _note_deliveries(connection, paths)
         return count(connection, PUBLISHED_DELIVERIES)
+
+
+def _note_deliveries(connection: duckdb.DuckDBPyConnection, paths: Paths) -> None:
+    deliveries = "select null::varchar, null::varchar, null::varchar, null::timestamp where false"
+    if paths.published.exists() and not damage(paths):
+        connection.execute(f"attach {quote_text(str(paths.published))} as published (read_only)")
+        columns = connection.execute(
+            "select column_name from duckdb_columns() where database_name = 'published' and table_name = 'load_metrics'"
+        ).fetchall()
+        if columns:
+            # What a copy of a version before 0.5.0 calls it.
+            delivery = "delivery" if ("delivery",) in columns else "landed_file"
+            deliveries = f"select source_name, table_name, {delivery}, delivered_at from published.quality.load_metrics"
+            if ("is_held",) in columns:
+                deliveries += " where not is_held"
+    connection.execute("create schema if not exists raw_published")
+    connection.execute(
+        f"create or replace table {PUBLISHED_DELIVERIES} as "
+        f"from ({deliveries}) as deliveries(source_name, table_name, delivery, delivered_at)"
+    )
 
 
 def _copy(

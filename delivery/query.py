@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from delivery.publication import damage
 from warehouse.connections import connect
 from warehouse.paths import Paths
 from warehouse.sql import quote_text
@@ -53,19 +54,25 @@ def ask(paths: Paths, sql: str, *, style: str = "table", warehouse: bool = False
         WarehouseBusyError: another process keeps the warehouse open.
     """
     file = _file(paths, warehouse)
+    try:
+        _ask(paths, file, sql, style, warehouse)
+    except duckdb.Error as error:
+        if not warehouse and (found := damage(paths)):
+            raise QueryError(f"{found}. The next run publishes it again: make run") from error
+        raise QueryError(str(error)) from error
+
+
+def _ask(paths: Paths, file: Path, sql: str, style: str, warehouse: bool) -> None:
     with (
         connect(paths, read_only=True, wait_seconds=WAIT_FOR_FILE_SECONDS, say=_say)
         if warehouse
         else duckdb.connect(str(file), read_only=True)
     ) as connection:
         connection.execute(NO_DOWNLOADS)
-        try:
-            for statement in connection.extract_statements(sql):
-                answer = connection.sql(statement)
-                if answer is not None:
-                    _print(connection, answer, style)
-        except duckdb.Error as error:
-            raise QueryError(str(error)) from error
+        for statement in connection.extract_statements(sql):
+            answer = connection.sql(statement)
+            if answer is not None:
+                _print(connection, answer, style)
 
 
 def open_shell(paths: Paths, *, warehouse: bool = False) -> None:

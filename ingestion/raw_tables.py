@@ -36,6 +36,10 @@ class LoadError(Exception):
     """Nothing can be loaded; the message names the file or row, what is wrong and the way out."""
 
 
+class UnreachableError(LoadError):
+    """A server did not answer, or broke off: another attempt, some time later, may help."""
+
+
 @dataclass(frozen=True)
 class RawTable:
     """What one raw table holds.

@@ -24,7 +24,7 @@ from dlt.common.configuration.specs.base_configuration import is_secret_hint
 from dlt.common.storages.configuration import FilesystemConfiguration
 from dlt.common.storages.fsspec_filesystem import prepare_fsspec_args
 
-from ingestion.raw_tables import LoadError
+from ingestion.raw_tables import LoadError, UnreachableError
 from warehouse.safe_files import is_disk_full
 from warehouse.secrets import hide
 
@@ -410,7 +410,7 @@ class Remote:
             if self.kind.credentials:
                 check = f"the credentials are right, still valid, and may list and read it: {self._variables()}"
             return LoadError(f"{self.location}: access was refused ({words}). Check that {check}. Nothing was loaded.")
-        return LoadError(
+        return UnreachableError(
             f"{self.location} cannot be read ({words}). Check the server and run again; nothing was loaded."
         )
 

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import datetime as dt
 import logging
+import os
 import sys
 import time
 import uuid
@@ -15,8 +16,10 @@ from typing import Any
 import dagster as dg
 from sqlalchemy.exc import SQLAlchemyError
 
-from orchestration.instance import home, open_instance, run_job
-from orchestration.schedules import TimezoneError, find_timezone, in_words
+from orchestration import backups
+from orchestration.instance import StorageError, home, open_instance, run_job
+from orchestration.schedules import TimezoneError, read_hours
+from orchestration.services import run_services
 from quality.objectives import ObjectivesError
 from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
 from warehouse.locks import alive
@@ -61,8 +64,85 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False,
             if full_refresh:
                 config["ops"] = {"build_models": {"config": {"full_refresh": True}}}
             result = run_job(instance, job, config, run_id=run_id)
+        told = _tell(settings, instance)
     print_summary(result, paths, time.monotonic() - started, console, log_file)
+    if told:
+        console.hanging("Alerts        ", told)
     return 0 if result.success else 1
+
+
+def _tell(settings: Settings, instance: dg.DagsterInstance) -> str:
+    """Send the alerts, which Dagster's daemon does where it runs; the outcome in words."""
+    if settings.alerts is None:
+        return ""
+    from orchestration.alerts import AlertsError, tell
+    from orchestration.watch import look
+
+    try:
+        return "; ".join(tell(settings, look(settings, instance).findings))
+    except AlertsError as reason:
+        return str(reason)
+
+
+def run_backups(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Make, list or restore a backup.
+
+    Args:
+        settings: where data lives, and the backups.
+        chosen: the command and its options.
+
+    Returns:
+        The exit code: 1 when a backup that is listed is not whole.
+    """
+    target = settings.backups or settings.paths.root / "backups"
+    if chosen.command == "restore":
+        folder = chosen.folder or next(iter(backups.found(target)[::-1]), None)
+        if folder is None:
+            raise backups.BackupError(f"there is no backup in {target}")
+        restored = backups.restore(settings.paths, folder)
+        print(f"restored {restored.folder}: {restored.tables:,} tables, {restored.rows:,} rows. Next: make run")
+        return 0
+    if not chosen.list:
+        made = backups.make(settings.paths, target)
+        print(f"{made.folder}: {made.tables:,} tables, {made.rows:,} rows, {made.size / 1e6:,.0f} MB, verified")
+        for removed in backups.prune(target, chosen.days, chosen.weeks, chosen.months):
+            print(f"removed {removed}")
+        return 0
+    broken = 0
+    for folder in backups.found(target):
+        try:
+            listed = backups.verify(folder)
+            print(f"{folder}: {listed.tables:,} tables, {listed.rows:,} rows, {listed.size / 1e6:,.0f} MB, verified")
+        except backups.BackupError as reason:
+            broken += 1
+            error(reason)
+    return 1 if broken else 0
+
+
+def show_status(settings: Settings, *, as_json: bool) -> int:
+    """Print how things stand.
+
+    Args:
+        settings: where data lives.
+        as_json: for programs.
+
+    Returns:
+        The exit code: 0 when all is well, 1 with warnings, 2 with errors, 3 when it cannot be told.
+    """
+    from orchestration.status import EXIT_CODES, UNKNOWN, print_status
+    from orchestration.watch import look
+
+    try:
+        with open_instance(settings.paths) as instance:
+            state = look(settings, instance)
+    except (StorageError, SQLAlchemyError, OSError) as reason:
+        error(f"cannot tell how things stand: {str(reason).splitlines()[0]}")
+        return UNKNOWN
+    if as_json:
+        print(state.as_json())
+    else:
+        print_status(state, Terminal(sys.stdout))
+    return EXIT_CODES[state.level]
 
 
 @contextlib.contextmanager
@@ -90,28 +170,51 @@ def main(arguments: list[str] | None = None) -> int:
         "--full-refresh", action="store_true", help="build and test every model, also those that are up to date"
     )
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, prepared for `dg dev` and `dg launch`")
+    ui = commands.add_parser("ui", help="Dagster's UI and the nightly schedule, in the foreground")
+    ui.add_argument("--port", type=int, default=3000, help="of the UI, on this machine only (default: 3000)")
+    ui.add_argument("--viewers-port", type=int, help="of a second UI, in which nothing can be started or changed")
+    status = commands.add_parser(
+        "status", help="is it fresh, is it right, what ran, what waits; exit code 0: well, 1: warnings, 2: errors"
+    )
+    status.add_argument("--json", action="store_true", help="all of it, for programs")
+    backup = commands.add_parser("backup", help="copy warehouse, published folder and run history, and verify the copy")
+    backup.add_argument("--list", action="store_true", help="name the backups, and verify each")
+    backup.add_argument("--days", type=int, default=backups.DAYS, help="keep the newest of so many days (default: 7)")
+    backup.add_argument("--weeks", type=int, default=backups.WEEKS, help="and of so many weeks (default: 4)")
+    backup.add_argument("--months", type=int, default=backups.MONTHS, help="and of so many months (default: 6)")
+    restore = commands.add_parser("restore", help="put a backup in the place of what is there")
+    restore.add_argument("folder", type=Path, nargs="?", help="the backup (default: the newest)")
     commands.add_parser("schedule", help="say when the nightly job runs by itself")
     manifest = commands.add_parser("manifest", help="have dbt parse the project in advance, for NEXT_AISLE_MANIFEST")
     manifest.add_argument("folder", type=Path, help="where to write manifest.json")
     chosen = parser.parse_args(arguments)
     settings = Settings()
-    if chosen.command == "home":
-        print(home(settings.paths))
-        return 0
     # The terminal itself: while the run goes on, stdout is the log file.
     try:
+        if chosen.command == "home":
+            # Makes the tables of a new database: services that start together would get in each other's way.
+            with open_instance(settings.paths):
+                print(home(settings.paths))
+            return 0
         if chosen.command == "manifest":
             parse(settings, chosen.folder.resolve())
             print(chosen.folder.resolve() / "manifest.json")
             return 0
         if chosen.command == "schedule":
             print(
-                f"While the UI is open, the nightly job runs at {in_words(find_timezone(settings.timezone))}, "
+                f"While the UI is open, the nightly job runs at {read_hours(settings).in_words()}, "
                 "unless you turn it off under Automation."
             )
             return 0
+        if chosen.command == "status":
+            return show_status(settings, as_json=chosen.json)
+        if chosen.command in ("backup", "restore"):
+            return run_backups(settings, chosen)
+        if chosen.command == "ui":
+            run_services(settings, chosen.port, error, chosen.viewers_port)
+            return 0
         return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose, full_refresh=chosen.full_refresh)
-    except (DbtProjectError, ObjectivesError, TimezoneError, OSError) as reason:
+    except (DbtProjectError, ObjectivesError, TimezoneError, backups.BackupError, StorageError, OSError) as reason:
         error(reason)
     except SQLAlchemyError as reason:
         first_line = str(reason).splitlines()[0]
@@ -122,6 +225,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # What this makes, and what it starts, is for its user alone; NEXT_AISLE_READERS opens the published folder.
+    os.umask(0o077)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

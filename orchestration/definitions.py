@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from orchestration.alerts import alerting
 from orchestration.assets.landing import landing_assets
 from orchestration.assets.models import model_assets, quality_assets
 from orchestration.assets.postgres import postgres_asset
@@ -10,10 +11,12 @@ from orchestration.assets.raw import raw_assets
 from orchestration.assets.verdict import verdict_assets
 from orchestration.checks import comparison_checks, row_checks, source_checks
 from orchestration.executor import run_executor
+from orchestration.killed_runs import monitor
 from orchestration.progress import progress_logger
 from orchestration.project import read_project
 from orchestration.resources import dbt_cli
 from orchestration.schedules import every_night, nightly
+from warehouse.settings import Settings
 
 
 @dg.definitions
@@ -45,7 +48,8 @@ def defs() -> dg.Definitions:
             "io_manager": dg.mem_io_manager,
         },
         jobs=[nightly],
-        schedules=[every_night(project.timezone)],
+        schedules=[every_night(project.hours, project.late)],
+        sensors=[monitor(project.paths), alerting(Settings())],
         executor=run_executor(project.paths),
         loggers={"console": dg.colored_console_logger, "progress": progress_logger},
     )

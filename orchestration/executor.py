@@ -10,8 +10,9 @@ import dagster as dg
 from dagster import DagsterEventType
 
 from orchestration.failures import first_error
-from orchestration.instance import close_killed_run
+from orchestration.killed_runs import close_killed_runs
 from orchestration.progress import step_name
+from orchestration.schedules import LATE
 from warehouse.locks import only_run
 from warehouse.paths import Paths
 
@@ -75,10 +76,11 @@ class OneRunAtATime(dg.Executor):
         run_id, instance, log = plan_context.run_id, plan_context.instance, plan_context.log
         with contextlib.ExitStack() as stack:
             with _can_be_stopped():
-                killed = stack.enter_context(only_run(self.paths, run_id, log.info))
-            for other in killed:
-                if close_killed_run(instance, other):
-                    log.info(f"closed run {other[:8]}, whose process was killed")
+                stack.enter_context(only_run(self.paths, run_id, log.info))
+            for other in close_killed_runs(instance, self.paths, plan_context.dagster_run):
+                log.info(f"closed run {other[:8]}, whose process was killed")
+            if late := plan_context.dagster_run.tags.get(LATE):
+                log.warning(f"late: {late}. The run goes on without what they have not sent yet.")
             causes: list[str] = []
             failed_checks: list[str] = []
             for event in self.steps.execute(plan_context, execution_plan):

@@ -10,16 +10,29 @@ import sqlalchemy
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.repository_definition import SINGLETON_REPOSITORY_NAME
 from dagster._core.execution.api import execute_run
-from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from warehouse.paths import Paths
-from warehouse.settings import export_dagster_home
+from warehouse.safe_files import write_text
+from warehouse.settings import POSTGRES_URL, export_dagster_home, postgres_url
 
 # The instance's settings. In a checkout, dagster.yaml at the top is a link to it.
 SETTINGS = Path(__file__).resolve().parent / "dagster.yaml"
 
+# Added to them in production. The address, with its password, is named and not written.
+IN_POSTGRES = f"""
+storage:
+  postgres:
+    postgres_url:
+      env: {POSTGRES_URL}
+"""
+
 # The name of the code location, as pyproject.toml gives it to `dg dev`.
 CODE_LOCATION = "next_aisle"
+
+
+class StorageError(Exception):
+    """Dagster's storage cannot be used as it is set; the message says what to change."""
 
 
 def home(paths: Paths) -> Path:
@@ -29,12 +42,23 @@ def home(paths: Paths) -> Path:
         paths: where data lives.
 
     Returns:
-        `dagster/` in the data folder, holding a link to the project's dagster.yaml.
+        `dagster/` in the data folder, holding a link to the project's dagster.yaml; where runs are kept in PostgreSQL,
+        a copy that says so.
+
+    Raises:
+        StorageError: the database's address does not name its driver.
     """
     folder = paths.dagster
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "dagster.yaml"
-    if not (link.is_symlink() and link.readlink() == SETTINGS):
+    if url := postgres_url():
+        # Without a driver, SQLAlchemy takes another one than Dagster's PostgreSQL storage is written for.
+        if not url.startswith("postgresql+psycopg2://"):
+            raise StorageError(f"{POSTGRES_URL} must begin with postgresql+psycopg2://")
+        settings = SETTINGS.read_text(encoding="utf-8") + IN_POSTGRES
+        if link.is_symlink() or not link.exists() or link.read_text(encoding="utf-8") != settings:
+            write_text(link, settings)
+    elif not (link.is_symlink() and link.readlink() == SETTINGS):
         link.unlink(missing_ok=True)
         link.symlink_to(SETTINGS)
     return folder
@@ -45,10 +69,21 @@ def open_instance(paths: Paths) -> dg.DagsterInstance:
 
     Args:
         paths: where data lives.
+
+    Raises:
+        StorageError: the database does not answer, or its address is wrong.
     """
     home(paths)
     export_dagster_home(paths)
-    instance = dg.DagsterInstance.get()
+    try:
+        instance = dg.DagsterInstance.get()
+    except Exception as error:
+        # By its name: the package is there in production only.
+        if type(error).__name__ != "DagsterPostgresException":
+            raise
+        # The cause's first line: without the address, which has the password in it.
+        reason = str(getattr(error.__cause__, "orig", error)).splitlines()[0]
+        raise StorageError(f"PostgreSQL, where Dagster keeps its runs, does not answer: {reason}") from error
     _keep_connections_open(instance.event_log_storage)
     return instance
 
@@ -102,26 +137,17 @@ def run_job(
         tags: more tags of the run.
         run_id: its number; Dagster gives it one where none is given.
     """
-    location = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin(CODE_LOCATION), SINGLETON_REPOSITORY_NAME)
     run = instance.create_run_for_job(
-        job, run_id=run_id, run_config=run_config, tags=tags, remote_job_origin=location.get_job_origin(job.name)
+        job, run_id=run_id, run_config=run_config, tags=tags, remote_job_origin=code_location_origin(job.name)
     )
     return execute_run(InMemoryJob(job), run, instance)
 
 
-def close_killed_run(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Fail a run whose process was killed, and free the pool slots it still holds.
+def code_location_origin(job: str) -> RemoteJobOrigin:
+    """Name where Dagster finds a job: the code location of `dg dev`.
 
     Args:
-        instance: where the run is recorded.
-        run_id: the run.
-
-    Returns:
-        Whether it had to be failed; where Dagster started the process, it may have noticed by itself.
+        job: the job's name.
     """
-    instance.event_log_storage.free_concurrency_slots_for_run(run_id)
-    run = instance.get_run_by_id(run_id)
-    if run is None or run.is_finished:
-        return False
-    instance.report_run_failed(run, "The run's process was killed.")
-    return True
+    location = RegisteredCodeLocationOrigin(CODE_LOCATION)
+    return RemoteRepositoryOrigin(location, SINGLETON_REPOSITORY_NAME).get_job_origin(job)

@@ -1,12 +1,15 @@
 """What the definitions are made from, read once when they load."""
 
+import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
 
-from orchestration.schedules import find_timezone
+from ingestion.late import late
+from orchestration.schedules import Hours, read_hours
 from quality import objectives
+from quality.freshness import has_limit
 from quality.objectives import Objectives
 from warehouse import dbt_project
 from warehouse.dbt_project import Manifest
@@ -25,7 +28,8 @@ class Project:
         sources: the active sources.
         objectives: what is promised of the data.
         own_objectives: whether they are others than those of the project.
-        timezone: the zone of the clock that the nightly schedule goes by.
+        hours: when the nightly job runs by itself.
+        readers: the group that may read the published folder.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         has_postgres: whether a PostgreSQL database is named that the published tables are also written to.
     """
@@ -36,7 +40,8 @@ class Project:
     sources: list[str]
     objectives: Objectives
     own_objectives: bool
-    timezone: str
+    hours: Hours
+    readers: str | None
     keep_superseded_days: int
     has_postgres: bool
 
@@ -47,6 +52,20 @@ class Project:
             group: the asset's group.
         """
         return [f"team:{dbt_project.owner(self.manifest, group)['name']}"]
+
+    def late(self, day: dt.date) -> list[str]:
+        """Name the shops that have not delivered a day; those that are history are not expected to.
+
+        Args:
+            day: the day.
+        """
+        expected = [
+            name
+            for name in self.sources
+            if dbt_project.has_source_table(self.manifest, name, "purchases")
+            and has_limit(dbt_project.source_table(self.manifest, name, "purchases"))
+        ]
+        return late(self.paths, expected, day)
 
     def current_manifest(self) -> Manifest:
         """dbt's manifest of the project as it is now: a server may have read it before somebody edited a model.
@@ -90,7 +109,8 @@ def read_project() -> Project:
         sources=dbt_project.active_sources(),
         objectives=objectives.read(settings.objectives),
         own_objectives=settings.objectives is not None,
-        timezone=find_timezone(settings.timezone),
+        hours=read_hours(settings),
+        readers=settings.readers,
         keep_superseded_days=settings.keep_superseded_days,
         has_postgres=settings.postgres_url is not None,
     )

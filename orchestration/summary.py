@@ -26,6 +26,7 @@ from delivery.figures import (
     ShopStatus,
     UndatedShop,
 )
+from delivery.publication import damage
 from orchestration.failures import dbt_failures, first_error
 from orchestration.keys import PUBLISHED, SLO_STATUS, VERDICT
 from orchestration.previews import UNCHANGED
@@ -446,7 +447,9 @@ def _print_failure(events: Sequence[dg.DagsterEvent], paths: Paths, console: Ter
         f"{count} more {kind}{'' if count == 1 else 's'}" for kind, count in more.items() if count
     ):
         console.print(f"  {counted}, all named in the details")
-    if paths.published.exists():
+    if found := damage(paths):
+        console.hanging("", f"Readers have no good copy: {found}. The next run that succeeds publishes it again.")
+    elif paths.published.exists():
         when = dt.datetime.fromtimestamp(paths.published.stat().st_mtime)
         console.print(f"Readers {'' if is_published else 'still '}see the copy published on {when:%Y-%m-%d %H:%M}:")
         console.alone(str(paths.published), indent=2)

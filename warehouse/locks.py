@@ -1,6 +1,9 @@
 """Locks between processes; the system frees a lock when its holder dies."""
 
 import contextlib
+import fcntl
+import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,6 +12,9 @@ from filelock import FileLock, Timeout
 from warehouse.paths import Paths
 
 Say = Callable[[str], object]
+
+# How long a run may take between making its file and locking it (seconds).
+MAKING = 0.25
 
 
 @contextlib.contextmanager
@@ -54,16 +60,13 @@ def alive(paths: Paths, run_id: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def only_run(paths: Paths, run_id: str, say: Say = print) -> Iterator[list[str]]:
+def only_run(paths: Paths, run_id: str, say: Say = print) -> Iterator[None]:
     """Hold the right to run steps of Dagster; a second run waits here for the first to end.
 
     Args:
         paths: where the warehouse is.
         run_id: the run that asks.
         say: called with one line when another run is under way, and once a minute while it is.
-
-    Yields:
-        The runs whose processes were killed since the last time, while they ran or waited.
     """
     lock = FileLock(paths.run_lock)
     waited = 0
@@ -76,20 +79,51 @@ def only_run(paths: Paths, run_id: str, say: Say = print) -> Iterator[list[str]]
                 lock.acquire(timeout=60 if waited else 0)
                 break
             except Timeout:
-                others = ", ".join(file.name[:8] for file in _others(paths, run_id))
+                others = ", ".join(other[:8] for other in sorted(_runs(paths) - {run_id}))
                 say(f"waiting: another run is under way ({others}; {waited} s so far)")
                 waited += 60
-        yield [file.name for file in _others(paths, run_id) if _is_dead(file)]
+        yield
 
 
-def _others(paths: Paths, run_id: str) -> list[Path]:
-    return sorted(file for file in paths.runs_under_way.iterdir() if file.name != run_id)
+def lock_states(paths: Paths) -> dict[str, bool]:
+    """Tell which runs are alive.
+
+    Args:
+        paths: where the warehouse is.
+
+    Returns:
+        Each run that holds or held a lock of its own, to whether it still holds it; one that ended well is not here.
+    """
+    return {run_id: _is_locked(paths.runs_under_way / run_id) for run_id in _runs(paths)}
 
 
-def _is_dead(file: Path) -> bool:
+def forget_run(paths: Paths, run_id: str) -> None:
+    """Remove what a killed run left of its lock.
+
+    Args:
+        paths: where the warehouse is.
+        run_id: the run.
+    """
+    (paths.runs_under_way / run_id).unlink(missing_ok=True)
+
+
+def _runs(paths: Paths) -> set[str]:
+    return {file.name for file in paths.runs_under_way.iterdir()} if paths.runs_under_way.exists() else set()
+
+
+def _is_locked(file: Path) -> bool:
+    # Not by FileLock: it would create a file that its run has just removed.
     try:
-        with FileLock(file, timeout=0):
-            file.unlink(missing_ok=True)
-    except Timeout:
-        return False
+        handle = os.open(file, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    # One that is being made is not locked yet.
+    with contextlib.suppress(FileNotFoundError):
+        return time.time() - file.stat().st_mtime < MAKING
     return True

@@ -56,6 +56,11 @@ class Paths:
         return self.root / "audit" / "doors.jsonl"
 
     @property
+    def published_checksum(self) -> Path:
+        """The checksum of the published file, as `sha256sum` writes and checks it."""
+        return self.published.with_name(f"{self.published.name}.sha256")
+
+    @property
     def dlt(self) -> Path:
         """dlt's working folder: scratch, emptied before each load."""
         return self.root / "dlt"

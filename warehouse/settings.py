@@ -3,6 +3,7 @@
 Commands and Dagster's definitions read the settings once and pass paths on as values.
 """
 
+import datetime as dt
 import os
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from warehouse.paths import DEFAULT_DATA, Paths
 
 KEEP_SUPERSEDED_DAYS = 30
+NIGHTLY_AT, WAIT_UNTIL = dt.time(2), dt.time(4)
+
+# The address of the PostgreSQL database for Dagster's runs and events; Dagster reads it from the environment by itself.
+POSTGRES_URL = "NEXT_AISLE_DAGSTER_POSTGRES_URL"
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
@@ -26,11 +31,19 @@ class Settings(BaseSettings):
         objectives: quality objectives to use in place of those of the project; None: the project's.
         policy: who may see what, to use in place of the project's delivery/policy.yml; None: the project's.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
+        ui_url: the address of the UI, for links in alerts.
+        alerts: who is told what (docs/operations.md); None: no one.
+        readers: the group that may read the published folder; None: its files belong to the user alone.
+        backups: the folder of the backups; None: `backups/` in the data folder.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         postgres_url: the PostgreSQL database that the published tables are also written to, after each publication
             too, such as postgresql://user@host:5432/database; None: none.
         postgres_password: its user's password; None: in the address, or where libpq looks (PGPASSWORD, ~/.pgpass).
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
+        nightly_at: when the nightly schedule starts its run, by that clock.
+        wait_until: how long it waits for a shop whose file of yesterday has not landed; the same time as `nightly_at`:
+            not at all.
+        ui_hosts: the names that the UI has in addition to localhost, separated by commas, such as aisle.example.org.
     """
 
     model_config = SettingsConfigDict(
@@ -42,6 +55,13 @@ class Settings(BaseSettings):
     policy: AbsolutePath | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
+    nightly_at: dt.time = NIGHTLY_AT
+    wait_until: dt.time = WAIT_UNTIL
+    ui_hosts: str = ""
+    ui_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:3000"
+    alerts: AbsolutePath | None = None
+    readers: str | None = None
+    backups: AbsolutePath | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
     # Neither is printed with the settings.
     postgres_url: SecretStr | None = None
@@ -51,6 +71,16 @@ class Settings(BaseSettings):
     def paths(self) -> Paths:
         """All places on disk, below the data folder."""
         return Paths(self.data)
+
+    @property
+    def ui_names(self) -> list[str]:
+        """The names that the UI has in addition to localhost, each in small letters."""
+        return [name.strip().lower() for name in self.ui_hosts.split(",") if name.strip()]
+
+
+def postgres_url() -> str | None:
+    """Give the address of the PostgreSQL database for Dagster's runs; None where they are kept in the data folder."""
+    return os.environ.get(POSTGRES_URL) or None
 
 
 def environment(paths: Paths) -> dict[str, str]:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from dlt.common.configuration.specs import ConnectionStringCredentials
 
 from ingestion.database.column_types import POSTGRESQL
-from ingestion.raw_tables import LoadError
+from ingestion.raw_tables import LoadError, UnreachableError
 from warehouse.secrets import hide
 from warehouse.settings import quiet_dlt
 
@@ -54,6 +54,9 @@ NOW = {"postgresql": "select now()", "mysql": "select utc_timestamp(6)"}
 
 # PostgreSQL's and MySQL's codes for a table or column that the user may not read.
 NOT_ALLOWED = ("42501", 1142, 1143)
+
+# What both say when they answer, and refuse: psycopg gives no code then.
+REFUSED = ("authentication", "does not exist", "Access denied", "Unknown database", "no pg_hba.conf entry")
 
 # A table that was truncated or rewritten after the snapshot began looks empty in it. What the catalogue says in the
 # snapshot of where the table is stored then differs from where it is.
@@ -117,7 +120,9 @@ class Snapshot:
             now: dt.datetime = self.connection.exec_driver_sql(NOW[self.backend]).scalar_one()
         # Wrong options in the address are errors of many kinds.
         except Exception as error:
-            raise LoadError(
+            # With a wrong password or name, another attempt would only lock the account.
+            refused = any(word in str(error) for word in REFUSED) or not isinstance(error, sa.exc.OperationalError)
+            raise (LoadError if refused else UnreachableError)(
                 f"cannot connect to {self.address}: {self.clean(error)}. Check the server and {self.variable}; "
                 "nothing was loaded."
             ) from None
@@ -217,12 +222,12 @@ class Snapshot:
             yield
         except (sa.exc.SQLAlchemyError, OSError, ValueError, AttributeError) as error:
             self._leave_result()
-            cause = getattr(error, "orig", None)
-            code = getattr(cause, "sqlstate", None) or next(iter(getattr(cause, "args", ())), None)
-            way_out = "Nothing was loaded; run again."
-            if code in NOT_ALLOWED:
+            way_out, kind = "Nothing was loaded; run again.", LoadError
+            if _code(error) in NOT_ALLOWED:
                 way_out = f"Have SELECT on it granted to {self.engine.url.username}; nothing was loaded."
-            raise LoadError(f"{self.address}: reading {table} failed: {self.clean(error)}. {way_out}") from None
+            elif isinstance(error, sa.exc.OperationalError):
+                kind = UnreachableError
+            raise kind(f"{self.address}: reading {table} failed: {self.clean(error)}. {way_out}") from None
 
     def clean(self, error: BaseException) -> str:
         """Say what was raised, in one line and without the password."""
@@ -259,3 +264,9 @@ class Snapshot:
         except Exception:
             # The error itself shows the password.
             raise LoadError(f"{self.variable} cannot be read: it must be an address {example}.") from None
+
+
+def _code(error: BaseException) -> object:
+    """The code that the database gives an error: PostgreSQL's SQLSTATE, MySQL's number."""
+    cause = getattr(error, "orig", None)
+    return getattr(cause, "sqlstate", None) or next(iter(getattr(cause, "args", ())), None)

@@ -17,7 +17,7 @@ from requests.auth import AuthBase
 from requests.exceptions import ContentDecodingError
 from tenacity import RetryCallState
 
-from ingestion.raw_tables import LoadError
+from ingestion.raw_tables import LoadError, UnreachableError
 from ingestion.rest_api.pages import CheckedPages, PullAgainError
 from warehouse.locks import Say
 from warehouse.secrets import hide
@@ -179,7 +179,7 @@ class _Sending:
             return error.response
         except RequestException as error:
             # No "from": the library's messages and attributes have the whole URL and the headers.
-            self._fail(request, _short(error))
+            self._fail(request, _short(error), UnreachableError)
 
     def _refuse(self, request: PreparedRequest, response: Response) -> NoReturn:
         code, text = response.status_code, f"answered {response.status_code}: {_text(response)}"
@@ -189,7 +189,7 @@ class _Sending:
             place = f"{target.scheme}://{target.netloc}{target.path}" if target.netloc else target.path
             self._fail(request, f"sends on to {place} ({code}). Declare that place in `base_url` and `path`")
         if code == 429 or code >= 500:
-            self._fail(request, f"{text}, at every attempt. Run again later")
+            self._fail(request, f"{text}, at every attempt. Run again later", UnreachableError)
         if code in (401, 403) or page is None:
             self._fail(request, f"{text}. {self.credentials.way_out}, and look whether it is still valid")
         if code in (400, 404, 410, 422) and page.received:
@@ -201,8 +201,8 @@ class _Sending:
             raise PullAgainError(self.credentials.hide(message)) from None
         self._fail(request, f"{text}. Look at the table's `endpoint` in the source's module")
 
-    def _fail(self, request: PreparedRequest, what: str) -> NoReturn:
-        raise LoadError(self.credentials.hide(f"{self._where(request)}: {what}. Nothing was loaded.")) from None
+    def _fail(self, request: PreparedRequest, what: str, kind: type[LoadError] = LoadError) -> NoReturn:
+        raise kind(self.credentials.hide(f"{self._where(request)}: {what}. Nothing was loaded.")) from None
 
     def _where(self, request: PreparedRequest) -> str:
         """Which request: without its query, which may hold a key or a customer's data."""

@@ -12,7 +12,9 @@ import dagster as dg
 from delivery.catalogue import metrics
 from delivery.contract import ContractError, in_force, problem
 from delivery.publication import (
+    Publication,
     PublicationError,
+    damage,
     describe,
     is_current,
     note_current,
@@ -36,6 +38,7 @@ from orchestration.previews import UNCHANGED, last_metadata
 from orchestration.project import Project
 from orchestration.translators import EVERY_NIGHT
 from quality import holding
+from quality.audit import is_audited
 from warehouse.connections import WarehouseBusyError, connect
 from warehouse.dbt_project import published_models, source_table
 from warehouse.locks import only_writer
@@ -67,17 +70,13 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
             return
         try:
             with only_writer(project.paths, context.log.info):
-                texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
-                texts |= metrics(project.manifest_path)
-                descriptions = describe(models)
-                promises = [texts, sorted(descriptions.items()), project.objectives.model_dump()]
+                texts, promises = _promises(project)
                 if is_current(project.paths, models, promises):
                     since = dt.datetime.fromtimestamp(project.paths.published.stat().st_mtime, dt.UTC)
                     context.log.info(f"nothing new since the copy of {since:%Y-%m-%d %H:%M} UTC")
                     yield dg.MaterializeResult(metadata={**last_metadata(context, PUBLISHED), UNCHANGED: True})
                     return
-                publication = publish(project.paths, marts, texts, descriptions)
-                note_current(project.paths, models, promises, context.run_id)
+                publication = _publish(project, context.run_id)
         except (PublicationError, WarehouseBusyError, ContractError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         if outdated := problem(texts, publication.columns):
@@ -93,6 +92,38 @@ def published_asset(project: Project) -> dg.AssetsDefinition:
         )
 
     return next_aisle
+
+
+def _promises(project: Project) -> tuple[dict[str, str], list[Any]]:
+    """The texts of the contract and of the metrics, and all that readers are told in addition to the rows."""
+    texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
+    texts |= metrics(project.manifest_path)
+    descriptions = describe(published_models(project.manifest))
+    return texts, [texts, sorted(descriptions.items()), project.objectives.model_dump()]
+
+
+def _publish(project: Project, run_id: str) -> Publication:
+    models = published_models(project.manifest)
+    texts, promises = _promises(project)
+    marts = [(node["schema"], node["alias"]) for node in models]
+    publication = publish(project.paths, marts, texts, describe(models), project.readers)
+    note_current(project.paths, models, promises, run_id)
+    return publication
+
+
+def _heal(context: dg.AssetExecutionContext, project: Project) -> None:
+    """Publish once more what was published last, where the copy is damaged and the warehouse still has it."""
+    if (found := damage(project.paths)) is None:
+        return
+    if not is_audited(project.paths):
+        context.log.warning(f"{found}. Readers cannot rely on it until this run has published.")
+        return
+    try:
+        _publish(project, context.run_id)
+    except (PublicationError, ContractError) as error:
+        context.log.warning(f"{found}. Readers cannot rely on it until this run has published: {error}")
+        return
+    context.log.warning(f"{found}. It was published again from the warehouse, as it was: readers have it back.")
 
 
 def published_deliveries_asset(project: Project) -> dg.AssetsDefinition:
@@ -115,6 +146,7 @@ def published_deliveries_asset(project: Project) -> dg.AssetsDefinition:
     def deliveries(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         try:
             with only_writer(project.paths, context.log.info):
+                _heal(context, project)
                 rows = note_published_deliveries(project.paths)
         except WarehouseBusyError as error:
             raise dg.Failure(str(error), allow_retries=False) from error

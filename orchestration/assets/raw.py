@@ -15,6 +15,7 @@ from ingestion.raw_tables import (
     QUARANTINE,
     QUARANTINE_COLUMNS,
     LoadError,
+    UnreachableError,
 )
 from ingestion.source import LoadReport
 from orchestration.holds import HELD, may_hold, of_held
@@ -31,6 +32,10 @@ from warehouse.safe_files import is_disk_full
 # The tables that say how old what a shop sends may be; and the metadata of those whose age is not checked.
 DATED = ("purchases", DELIVERIES)
 NOT_CHECKED = {"age": "not checked: the shop is history"}
+
+# A server that does not answer is asked again after this many seconds, then after twice as many. What was sent wrong,
+# or is not what was agreed, would fail again.
+ATTEMPTS, PAUSE_SECONDS = 3, 60
 
 
 def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
@@ -143,8 +148,17 @@ def _load(context: dg.AssetExecutionContext, project: Project, name: str) -> Loa
     """Load a source; where it cannot be loaded and the run can go on without it, say why."""
     hold = may_hold(context, project)
     reason = None
+    attempt = context.retry_number
     try:
         report = load(name, project.paths, say=context.log.info, keep_superseded_days=project.keep_superseded_days)
+    except UnreachableError as error:
+        if attempt < ATTEMPTS - 1:
+            pause = PAUSE_SECONDS * 2**attempt
+            context.log.warning(f"{error} Trying again in {pause} s.")
+            raise dg.RetryRequested(max_retries=ATTEMPTS - 1, seconds_to_wait=pause) from error
+        if not hold:
+            raise dg.Failure(str(error), allow_retries=False) from error
+        reason = str(error)
     except (LoadError, WarehouseBusyError) as error:
         # A full disk, and a warehouse that is open elsewhere, stop every shop.
         if not hold or isinstance(error, WarehouseBusyError) or is_disk_full(error):

@@ -1,26 +1,37 @@
 """The published copy: whole, swapped in one step, never in a reader's way."""
 
+import grp
 import os
 import resource
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import dagster as dg
 import duckdb
 import pytest
 
-from delivery.publication import Description, Publication, PublicationError, describe, note_published_deliveries
+from delivery.publication import (
+    Description,
+    Publication,
+    PublicationError,
+    damage,
+    describe,
+    is_current,
+    note_published_deliveries,
+)
 from delivery.publication import publish as publish_as_is
+from delivery.query import QueryError, ask
 from orchestration.definitions import defs
 from quality.audit import mark_audited
 from tests import here
 from warehouse.paths import PROJECT_DIR
 
 TABLES = [("core", "fct")]
+COPY = ["next_aisle.duckdb", "next_aisle.duckdb.sha256"]
 
 
 def publish(
@@ -136,7 +147,7 @@ def test_a_missing_table_leaves_the_old_copy_and_no_leftovers(filled: Path) -> N
         publish([*TABLES, ("core", "gone")])
     assert "disk" not in str(raised.value)
     assert rows(path) == 2
-    assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+    assert sorted(file.name for file in path.parent.iterdir()) == COPY
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_copy(filled: Path) -> None:
@@ -153,7 +164,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_copy(filled: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert rows(path) == 2
-    assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+    assert sorted(file.name for file in path.parent.iterdir()) == COPY
 
 
 def test_tables_and_columns_have_their_descriptions_as_comments(filled: Path) -> None:
@@ -184,7 +195,7 @@ def test_what_a_killed_publication_left_is_removed_by_the_next(filled: Path) -> 
     (path.parent / ".next_aisle.duckdb.4711.part").write_bytes(b"half a copy")
     (path.parent / ".next_aisle.duckdb.4711.part.wal").write_bytes(b"and its log")
     publish(TABLES)
-    assert [file.name for file in path.parent.iterdir()] == ["next_aisle.duckdb"]
+    assert sorted(file.name for file in path.parent.iterdir()) == COPY
 
 
 def test_changes_made_in_the_old_copy_do_not_reach_the_new_one(filled: Path) -> None:
@@ -231,7 +242,7 @@ def test_an_unaudited_warehouse_is_not_published(filled: Path) -> None:
 def test_the_contract_is_in_the_same_folder_and_that_of_a_removed_schema_is_deleted(filled: Path) -> None:
     folder = publish(TABLES, {"core.odcs.yaml": "old", "gone.odcs.yaml": "old"}).path.parent
     publish(TABLES, {"core.odcs.yaml": "new"})
-    assert sorted(file.name for file in folder.iterdir()) == ["core.odcs.yaml", "next_aisle.duckdb"]
+    assert sorted(file.name for file in folder.iterdir()) == ["core.odcs.yaml", *COPY]
     assert (folder / "core.odcs.yaml").read_text() == "new"
 
 
@@ -271,3 +282,68 @@ def test_the_warehouse_knows_which_deliveries_readers_have(filled: Path) -> None
     publish([*TABLES, ("quality", "load_metrics")])
     note_published_deliveries(here.paths())
     assert known() == [("a.parquet", 2)]
+
+
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(content[: len(content) // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    # A block of rows, in the second half: DuckDB opens the file, and fails when it reads them.
+    content[-5000] ^= 0xFF
+    path.chmod(0o644)
+    path.write_bytes(content)
+
+
+def test_the_checksum_next_to_the_copy_is_what_sha256sum_checks(filled: Path) -> None:
+    path = publish(TABLES).path
+    checked = subprocess.run(["sha256sum", "-c", "next_aisle.duckdb.sha256"], cwd=path.parent, capture_output=True)
+    assert checked.stdout == b"next_aisle.duckdb: OK\n"
+    assert damage(here.paths()) is None
+
+
+@pytest.mark.parametrize("how", [cut, flip])
+def test_a_damaged_copy_is_noticed_and_the_deliveries_behind_it_are_still_known(
+    how: Callable[[Path], None], filled: Path
+) -> None:
+    with here.connect() as connection:
+        connection.execute(
+            "create schema quality; create table quality.load_metrics as select 'shop' as source_name, "
+            "'purchases' as table_name, 'a.parquet' as delivery, timestamp '2026-11-20 02:00:00' as delivered_at"
+        )
+    path = publish([*TABLES, ("quality", "load_metrics")]).path
+    assert note_published_deliveries(here.paths()) == 1
+    how(path)
+    assert (damage(here.paths()) or "").endswith("is damaged: it is not what was published, says its checksum")
+    assert note_published_deliveries(here.paths()) == 1
+    assert not is_current(here.paths(), [], [])
+    with pytest.raises(PublicationError, match=r"And the published copy .* is damaged"):
+        publish([("core", "gone")])
+    publish(TABLES)
+    assert damage(here.paths()) is None
+    assert rows(path) == 2
+
+
+def test_a_question_to_a_damaged_copy_is_told_why_it_fails(filled: Path) -> None:
+    cut(publish(TABLES).path)
+    with pytest.raises(QueryError, match=r"is damaged: .* The next run publishes it again: make run"):
+        ask(here.paths(), "from core.fct")
+
+
+def test_a_group_reads_the_published_folder_and_nothing_else(filled: Path) -> None:
+    mark_audited(here.paths(), "run-1")
+    group = grp.getgrgid(os.getgid()).gr_name
+    path = publish_as_is(here.paths(), TABLES, {"core.odcs.yaml": "text"}, {}, group).path
+    modes = {file.name: stat.filemode(file.stat().st_mode) for file in (filled, path.parent, *path.parent.iterdir())}
+    assert modes == {
+        filled.name: "drwx--x---",
+        "published": "drwxr-x---",
+        "core.odcs.yaml": "-r--r-----",
+        "next_aisle.duckdb": "-r--r-----",
+        "next_aisle.duckdb.sha256": "-r--r-----",
+    }
+    with pytest.raises(PublicationError, match="NEXT_AISLE_READERS is no-such-group"):
+        publish_as_is(here.paths(), TABLES, {}, {}, "no-such-group")

@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from tests.conftest import Project, make_project, published_rows
+from tests.end_to_end.kill_sweep import sweep
 from tests.fixtures import tiny_shop
 
 pytestmark = pytest.mark.slow
@@ -172,3 +173,10 @@ def test_a_full_disk_stops_the_run_with_a_clear_error_and_keeps_the_copy(small_d
     freed = shop.python("orchestration", "nightly")
     assert freed.returncode == 0, freed.stdout
     assert published_rows(small_disk) != before
+
+
+def test_killed_at_random_moments_nothing_is_lost_doubled_or_torn(tmp_path: Path) -> None:
+    result = sweep(tmp_path, kills=2, seed=7)
+    assert result.is_clean, result
+    assert sum(result.kills.values()) + result.ended_before == 2
+    assert result.reads > 10

@@ -172,6 +172,7 @@ def test_the_contract_is_published_in_the_same_folder_as_the_data(first_night: N
             *render(read_metadata(read_manifest(prepare(Settings())), objectives.read())),
             "metrics.osi.json",
             "next_aisle.duckdb",
+            "next_aisle.duckdb.sha256",
         ]
     )
     metrics = json.loads((folder / "metrics.osi.json").read_text(encoding="utf-8"))["semantic_model"][0]["metrics"]

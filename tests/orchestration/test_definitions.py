@@ -20,7 +20,7 @@ from orchestration.assets.published import published_asset
 from orchestration.definitions import defs
 from orchestration.keys import WAREHOUSE_POOL
 from orchestration.project import read_project
-from orchestration.schedules import TimezoneError, every_night, find_timezone
+from orchestration.schedules import Hours, TimezoneError, every_night, find_timezone
 from tests import here
 from tests.conftest import PLACE
 from warehouse.paths import PROJECT_DIR, Paths
@@ -119,7 +119,7 @@ def test_raw_tables_and_marts_have_a_freshness_policy(definitions: dg.Definition
 def test_the_nightly_job_is_scheduled_and_includes_everything(definitions: dg.Definitions) -> None:
     schedule = definitions.resolve_schedule_def("every_night")
     assert schedule.job_name == "nightly"
-    assert schedule.cron_schedule == "0 2 * * *"
+    assert schedule.cron_schedule == ["0,10,20,30,40,50 2 * * *", "0,10,20,30,40,50 3 * * *", "0 4 * * *"]
     assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING, "it is on without a click"
     assert schedule.execution_timezone == find_timezone(None)
     job = definitions.resolve_job_def("nightly")
@@ -133,7 +133,7 @@ def test_the_schedule_goes_by_the_clock_of_the_setting_or_else_of_the_machine(
 ) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     tzlocal.reload_localzone()
-    schedule = every_night(find_timezone(setting))
+    schedule = every_night(Hours(find_timezone(setting)), lambda _day: [])
     assert schedule.execution_timezone == zone
     assert f"02:00 {zone}" in str(schedule.description)
 

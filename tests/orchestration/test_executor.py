@@ -18,7 +18,7 @@ from orchestration.keys import WAREHOUSE_POOL
 from orchestration.run_log import DagsterRunLog
 from quality import objectives
 from tests import here
-from warehouse.locks import only_run
+from warehouse.locks import MAKING, only_run
 from warehouse.paths import PROJECT_DIR, Paths
 
 OTHER = "a1b2c3d4-0000-4000-8000-000000000000"
@@ -85,7 +85,11 @@ def test_a_run_waits_for_the_one_under_way_and_says_so_and_its_time_counts_from_
     assert list(here.paths().runs_under_way.iterdir()) == []
 
 
-def test_waiting_for_the_pool_is_not_a_steps_time(instance: dg.DagsterInstance, data: Path) -> None:
+def test_waiting_for_the_pool_is_not_a_steps_time(
+    instance: dg.DagsterInstance, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It would free the slot at once: no run holds it.
+    monkeypatch.setattr("orchestration.executor.close_killed_runs", lambda *_: [])
     storage = instance.event_log_storage
     storage.initialize_concurrency_limit_to_default(WAREHOUSE_POOL)
     assert storage.claim_concurrency_slot(WAREHOUSE_POOL, OTHER, "other").is_claimed
@@ -109,7 +113,7 @@ def test_the_run_after_a_killed_one_closes_it_and_goes_on(
     assert storage.claim_concurrency_slot(WAREHOUSE_POOL, killed.run_id, "load").is_claimed
     program = (
         "import sys, time\n"
-        "from warehouse.locks import only_run\n"
+        "from warehouse.locks import MAKING, only_run\n"
         "from warehouse.settings import Settings\n"
         "with only_run(Settings().paths, sys.argv[1], lambda _: print('waiting', flush=True)):\n"
         "    print('under way', flush=True)\n"
@@ -122,6 +126,8 @@ def test_the_run_after_a_killed_one_closes_it_and_goes_on(
         assert process.stdout and process.stdout.readline() == f"{killed_while}\n"
         process.kill()
         process.communicate()
+    # A file that is being made is not locked yet.
+    time.sleep(2 * MAKING)
 
     result = run_job(instance, job(here.paths()), {})
 

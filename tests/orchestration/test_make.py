@@ -34,7 +34,7 @@ def test_the_ui_is_not_started_on_a_port_that_is_in_use() -> None:
 def test_the_address_is_that_of_the_chosen_port() -> None:
     shown = make("--dry-run", "ui", "PORT=3456").stdout
     assert "http://localhost:3456 " in shown
-    assert "dg dev --port 3456 " in shown
+    assert "orchestration ui --port 3456" in shown
 
 
 def test_every_command_is_listed_with_what_it_does() -> None:

@@ -1,0 +1,233 @@
+"""The nightly job, killed at random moments and run once more, while a reader asks the published copy all the time.
+
+    uv run python -m tests.end_to_end.kill_sweep --kills 500 --folder /var/tmp/sweep
+
+Each time, the shop corrects one of its days; the run is killed with SIGKILL, at a moment drawn at random, and run once
+more. Then the published rows are compared with those of a shop that was never killed. The report says in which phase
+each kill hit, and what came out of it.
+"""
+
+import argparse
+import collections
+import contextlib
+import datetime as dt
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from tests.conftest import Project, make_project, published_rows
+from tests.fixtures import tiny_shop
+from warehouse.paths import Paths
+
+NIGHTLY = [sys.executable, "-m", "orchestration", "nightly", "--verbose"]
+
+# What the run prints last tells its phase; the first that fits counts.
+PHASES = {
+    "publishing": "publish",
+    "comparing": "publish",
+    "quality tables": "record",
+    "judging": "judge",
+    "measuring": "judge",
+    "modelling": "after models",
+    "score:": "dbt models",
+    "looking up which shops are held": "dbt start",
+    "checking": "check",
+    "loading": "check",
+    "looking up what is published": "extract, normalise, load",
+    "landing": "extract, normalise, load",
+    "reading the definitions": "start",
+}
+
+
+@dataclass
+class Sweep:
+    """What came out.
+
+    Attributes:
+        kills: phase to how many kills hit it.
+        ended_before: runs that ended before their kill.
+        lost: nights after which published rows were missing.
+        doubled: nights after which there were more published rows than there should be.
+        different: nights after which the published rows were others.
+        failed: nights on which the second run failed.
+        reads: how often the reader asked.
+        torn: what the reader saw that was not a whole version.
+    """
+
+    kills: dict[str, int] = field(default_factory=collections.Counter)
+    ended_before: int = 0
+    lost: int = 0
+    doubled: int = 0
+    different: int = 0
+    failed: int = 0
+    reads: int = 0
+    torn: list[str] = field(default_factory=list)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing went wrong."""
+        return not (self.lost or self.doubled or self.different or self.failed or self.torn)
+
+
+class Reader(threading.Thread):
+    """Opens the published copy again and again, and checks that each version is whole and one.
+
+    Args:
+        data: the data folder.
+        sweep: takes what it sees.
+    """
+
+    def __init__(self, data: Path, sweep: Sweep) -> None:
+        super().__init__(daemon=True)
+        self.file = Paths(data).published
+        self.sweep = sweep
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Ask until it is over."""
+        while not self.over.wait(0.2):
+            try:
+                # A connection of its own: DuckDB shares one between those that open the same path in a process.
+                with duckdb.connect() as connection:
+                    copy = f"/proc/self/fd/{os.open(self.file, os.O_RDONLY)}"
+                    try:
+                        connection.execute(f"attach '{copy}' as copy (read_only)")
+                        self._check(connection)
+                    finally:
+                        os.close(int(copy.rpartition("/")[2]))
+            except (duckdb.Error, OSError) as error:
+                self.sweep.torn.append(str(error).splitlines()[0])
+            self.sweep.reads += 1
+
+    def _check(self, connection: duckdb.DuckDBPyConnection) -> None:
+        purchases, kept = connection.execute(
+            """
+            select
+                (select count(*) from copy.core.fct_purchases),
+                (select sum(kept_rows) from copy.quality.row_reconciliation where table_name = 'purchases')
+            """
+        ).fetchall()[0]
+        if purchases != kept:
+            self.sweep.torn.append(f"{purchases} purchases, and {kept} according to the same copy")
+        for schema, table in connection.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name = 'copy'"
+        ).fetchall():
+            connection.execute(f"select count(*), bit_xor(hash(t)) from copy.{schema}.{table} as t").fetchall()
+
+
+def correct(landing: Path, number: int) -> None:
+    """Have the shop send the day before yesterday again, with other lines than ever before."""
+    day = tiny_shop.TODAY - dt.timedelta(days=2)
+    lines = [tiny_shop.line(day, 200 + n, 1, 10, 1, 1.0 + n + number / 100) for n in range(1 + number % 3)]
+    tiny_shop.write_day(landing, day, lines)
+
+
+def sweep(folder: Path, kills: int, seed: int, say: Any = print) -> Sweep:
+    """Kill, run once more and compare, so many times.
+
+    Args:
+        folder: an empty folder.
+        kills: how many.
+        seed: of the random moments.
+        say: takes a line for each kill.
+    """
+    chance = random.Random(seed)
+    shop = make_project(folder / "data", folder)
+    tiny_shop.land(shop.landing)
+    _run(shop)
+    undisturbed = Project(folder / "undisturbed", shop.code)
+    shutil.copytree(shop.data, undisturbed.data, symlinks=True)
+    started = time.monotonic()
+    correct(shop.landing, 0)
+    _run(shop)
+    correct(undisturbed.landing, 0)
+    _run(undisturbed)
+    seconds = (time.monotonic() - started) / 2
+    result = Sweep()
+    reader = Reader(shop.data, result)
+    reader.start()
+    for number in range(1, kills + 1):
+        correct(shop.landing, number)
+        phase = _kill(shop, chance.uniform(0, seconds))
+        if phase is None:
+            result.ended_before += 1
+        else:
+            result.kills[phase] += 1
+        if not _run(shop):
+            result.failed += 1
+        correct(undisturbed.landing, number)
+        _run(undisturbed)
+        outcome = _compare(published_rows(shop.data), published_rows(undisturbed.data))
+        if outcome:
+            setattr(result, outcome, getattr(result, outcome) + 1)
+        say(f"{number}: killed in {phase or 'no phase: it had ended'}; {outcome or 'as it should be'}")
+    reader.over.set()
+    reader.join()
+    return result
+
+
+def _kill(shop: Project, after: float) -> str | None:
+    """Kill a run after some time; gives the phase that it was in, None when it had ended."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen(
+            NIGHTLY, cwd=shop.code, env=shop.env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after)
+        ended = process.poll() is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        output.seek(0)
+        last = output.read()
+    if ended:
+        return None
+    found = {last.rfind(words): phase for words, phase in PHASES.items() if words in last}
+    return found[max(found)] if found else "start"
+
+
+def _run(shop: Project) -> bool:
+    return shop.nightly().returncode == 0
+
+
+def _compare(seen: dict[str, list[Any]], right: dict[str, list[Any]]) -> str | None:
+    """Say what is wrong: rows `lost`, `doubled` or `different`; None: nothing."""
+    if seen == right:
+        return None
+    counts = [(len(seen.get(table, [])), len(rows)) for table, rows in right.items()]
+    if any(has < should for has, should in counts):
+        return "lost"
+    return "doubled" if any(has > should for has, should in counts) else "different"
+
+
+def main() -> int:
+    """Parse the command line.
+
+    Returns:
+        The exit code: 1 when anything went wrong.
+    """
+    parser = argparse.ArgumentParser(prog="python -m tests.end_to_end.kill_sweep", description=__doc__)
+    parser.add_argument("--kills", type=int, default=20, help="how many (default: 20; each takes two runs)")
+    parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: 1)")
+    parser.add_argument("--folder", type=Path, help="an empty folder (default: a temporary one)")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        result = sweep(chosen.folder or Path(temporary), chosen.kills, chosen.seed)
+    print(json.dumps(asdict(result), indent=2))
+    return 0 if result.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
