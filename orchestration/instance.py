@@ -14,7 +14,7 @@ from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteJobO
 
 from warehouse.paths import Paths
 from warehouse.safe_files import write_text
-from warehouse.settings import POSTGRES_URL, export_dagster_home, postgres_url
+from warehouse.settings import DAGSTER_POSTGRES_URL, dagster_postgres_url, export_dagster_home
 
 # The instance's settings. In a checkout, dagster.yaml at the top is a link to it.
 SETTINGS = Path(__file__).resolve().parent / "dagster.yaml"
@@ -24,7 +24,7 @@ IN_POSTGRES = f"""
 storage:
   postgres:
     postgres_url:
-      env: {POSTGRES_URL}
+      env: {DAGSTER_POSTGRES_URL}
 """
 
 # The name of the code location, as pyproject.toml gives it to `dg dev`.
@@ -51,10 +51,10 @@ def home(paths: Paths) -> Path:
     folder = paths.dagster
     folder.mkdir(parents=True, exist_ok=True)
     link = folder / "dagster.yaml"
-    if url := postgres_url():
+    if url := dagster_postgres_url():
         # Without a driver, SQLAlchemy takes another one than Dagster's PostgreSQL storage is written for.
         if not url.startswith("postgresql+psycopg2://"):
-            raise StorageError(f"{POSTGRES_URL} must begin with postgresql+psycopg2://")
+            raise StorageError(f"{DAGSTER_POSTGRES_URL} must begin with postgresql+psycopg2://")
         settings = SETTINGS.read_text(encoding="utf-8") + IN_POSTGRES
         if link.is_symlink() or not link.exists() or link.read_text(encoding="utf-8") != settings:
             write_text(link, settings)

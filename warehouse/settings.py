@@ -17,7 +17,7 @@ KEEP_SUPERSEDED_DAYS = 30
 NIGHTLY_AT, WAIT_UNTIL = dt.time(2), dt.time(4)
 
 # The address of the PostgreSQL database for Dagster's runs and events; Dagster reads it from the environment by itself.
-POSTGRES_URL = "NEXT_AISLE_DAGSTER_POSTGRES_URL"
+DAGSTER_POSTGRES_URL = "NEXT_AISLE_DAGSTER_POSTGRES_URL"
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
@@ -78,9 +78,9 @@ class Settings(BaseSettings):
         return [name.strip().lower() for name in self.ui_hosts.split(",") if name.strip()]
 
 
-def postgres_url() -> str | None:
+def dagster_postgres_url() -> str | None:
     """Give the address of the PostgreSQL database for Dagster's runs; None where they are kept in the data folder."""
-    return os.environ.get(POSTGRES_URL) or None
+    return os.environ.get(DAGSTER_POSTGRES_URL) or None
 
 
 def environment(paths: Paths) -> dict[str, str]:

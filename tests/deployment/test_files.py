@@ -11,7 +11,7 @@ import yaml
 
 from orchestration.alerts import Routes
 from tests.conftest import PROJECT_DIR
-from warehouse.settings import POSTGRES_URL, Settings
+from warehouse.settings import DAGSTER_POSTGRES_URL, Settings
 
 FOLDER = PROJECT_DIR / "deployment"
 UNITS = sorted((FOLDER / "systemd").glob("*.service"))
@@ -108,7 +108,7 @@ def test_the_containers_open_nothing_but_the_proxy_and_name_no_secret() -> None:
 
 def test_the_examples_name_settings_that_there_are() -> None:
     names = re.findall(r"(?m)^(?:# )?(NEXT_AISLE_\w+)=", (FOLDER / "environment.example").read_text())
-    known = {f"NEXT_AISLE_{name.upper()}" for name in Settings.model_fields} | {POSTGRES_URL}
+    known = {f"NEXT_AISLE_{name.upper()}" for name in Settings.model_fields} | {DAGSTER_POSTGRES_URL}
     assert names and set(names) <= known
     documented = (PROJECT_DIR / ".env.example").read_text()
     assert [name for name in sorted(known) if name not in documented] == []
