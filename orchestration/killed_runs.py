@@ -14,11 +14,11 @@ from warehouse.locks import forget_run, lock_states
 from warehouse.paths import Paths
 
 # The status of a run that has, or should have, a process. Dagster itself fails one that does not get beyond STARTING
-# (start_timeout_seconds in dagster.yaml).
-WITH_A_PROCESS = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.NOT_STARTED]
+# (start_timeout_seconds in dagster.yaml). One that is NOT_STARTED may be on its way to the queue, and holds nothing.
+WITH_A_PROCESS = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
-# Between the status and the lock, a run takes a moment (seconds).
-GRACE = 20
+# Between the status and the lock, a run takes a moment, on a busy machine seconds.
+GRACE = 45
 
 KILLED = "The run's process was killed."
 

@@ -144,6 +144,15 @@ def test_a_started_run_without_a_lock_is_dead_after_a_moment(
     assert GRACE < 60
 
 
+def test_a_run_that_is_on_its_way_to_the_queue_is_left_alone(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestration.killed_runs.GRACE", -1)
+    run = instance.create_run_for_job(night, status=dg.DagsterRunStatus.NOT_STARTED)
+    assert close_killed_runs(instance, here.paths()) == []
+    assert status(instance, run) == dg.DagsterRunStatus.NOT_STARTED
+
+
 def test_the_slot_of_a_run_that_is_over_is_freed(instance: dg.DagsterInstance) -> None:
     # What the UI's force-terminate leaves.
     run = instance.create_run_for_job(night, status=STARTED)
