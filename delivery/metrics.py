@@ -28,6 +28,8 @@ from warehouse.sql import quote_name
 
 # Of the metrics that count the customers behind a group.
 BEHIND = "customers_behind__"
+# What the name of a metric that rolls over time begins with there.
+ROLLING = "rolling_"
 GRAINS = ("day", "week", "month", "quarter", "year")
 METRIC_TIME = "metric_time"
 
@@ -217,7 +219,10 @@ class SemanticLayer:
         outputs = []
         for item, dimension in zip(question.group_by, grouped, strict=True):
             masked = quote_name(item)
-            if self._is_identifier(dimension) and self._action(role, dimension) is Action.HASH:
+            if dimension.kind == "time":
+                # MetricFlow gives a day or a time, by how it joins.
+                masked = f"{masked}::date as {masked}"
+            elif self._is_identifier(dimension) and self._action(role, dimension) is Action.HASH:
                 masked = f"{HASH_FUNCTION}({masked}::varchar) as {masked}"
             outputs.append(masked)
         outputs += [quote_name(metric) for metric in question.metrics]
@@ -416,12 +421,15 @@ class SemanticLayer:
         return [each for each in found if each]
 
     def _leaves(self, name: str) -> set[tuple[str, str | None]]:
-        """The semantic models behind a metric, each with the window by which it is shifted into the past."""
+        """The semantic models behind a metric, each with how it is shifted in time, or the metric that rolls over it."""
         metric = self._metrics[name]
         inputs = self._inputs(metric)
         if not inputs:
             return {(metric["type_params"]["metric_aggregation_params"]["semantic_model"], None)}
         found: set[tuple[str, str | None]] = set()
+        if metric["type"] == "cumulative":
+            # Of a day without purchases, the customers of its whole window count.
+            found = {(model, f"{ROLLING}{name}") for model, _ in self._leaves(inputs[0]["name"])}
         for each in inputs:
             window = each.get("offset_window")
             shift = f"{window['count']}_{window['granularity']}" if window else None
@@ -463,7 +471,14 @@ class SemanticLayer:
             document["metrics"].append(count)
             self._counts.add(count["name"])
             for other, shift in shifts:
-                if other == model["name"] and shift:
+                if other == model["name"] and shift and shift.startswith(ROLLING):
+                    rolling = json.loads(json.dumps(self._metrics[shift.removeprefix(ROLLING)]))
+                    rolling["name"] = _behind(model["name"], shift)
+                    rolling["filter"] = None
+                    rolling["type_params"]["cumulative_type_params"]["metric"]["name"] = count["name"]
+                    document["metrics"].append(rolling)
+                    self._counts.add(rolling["name"])
+                elif other == model["name"] and shift:
                     number, grain = shift.split("_")
                     shifted = json.loads(json.dumps(count))
                     shifted["name"] = _behind(model["name"], shift)
@@ -476,7 +491,7 @@ class SemanticLayer:
 
 
 def _behind(model: str, shift: str | None) -> str:
-    return f"{BEHIND}{model}" + (f"__{shift}_before" if shift else "")
+    return f"{BEHIND}{model}" + (f"__{shift}" if shift else "")
 
 
 def _plain_name(item: str) -> str:
