@@ -142,6 +142,8 @@ class SemanticLayer:
         self.saved_queries = {query["name"]: query for query in document["saved_queries"]}
         self._group_bys = functools.cache(self._find_group_bys)
         self._sql = functools.lru_cache(maxsize=2_000)(self._compile)
+        self._actions = functools.cache(lambda role, table: actions(policy, role, self.tables[table]))
+        self._offered = functools.cache(self._find_offered)
         self.metrics = {
             name: self._described(metric)
             for name, metric in sorted(self._metrics.items())
@@ -272,12 +274,7 @@ class SemanticLayer:
             UnknownNameError: the role has no such dimension.
             RefusedError: its values say who a customer is.
         """
-        dimensions = {
-            found.name: found
-            for metric in self.metrics_of(role)
-            for found in self._group_bys((metric.name,)).values()
-            if self._action(role, found) is not Action.DROP
-        }
+        dimensions = self._offered(role)
         if name not in dimensions:
             raise UnknownNameError(f"there is no dimension {name[:80]}", wanted=name, names=dimensions)
         dimension = dimensions[name]
@@ -286,6 +283,15 @@ class SemanticLayer:
         if self._is_identifier(dimension):
             raise RefusedError(f"the values of {name} say who a customer is")
         return dimension.table, dimension.column, dimension.type
+
+    def _find_offered(self, role: Role) -> dict[str, Dimension]:
+        """All dimensions by which any metric of a role can be asked."""
+        return {
+            found.name: found
+            for metric in self.metrics_of(role)
+            for found in self._group_bys((metric.name,)).values()
+            if self._action(role, found) is not Action.DROP
+        }
 
     def _check_metrics(self, role: Role, metrics: Sequence[str]) -> None:
         allowed = [metric.name for metric in self.metrics_of(role)]
@@ -392,7 +398,7 @@ class SemanticLayer:
             return Action.SHOW
         if not role.may_ask(*dimension.table.split(".")):
             return Action.DROP
-        action = actions(self.policy, role, self.tables[dimension.table])[dimension.column]
+        action: Action = self._actions(role, dimension.table)[dimension.column]
         # An identifier is as it is in the views for metrics, and null would merge all customers.
         return Action.DROP if action is Action.NULL and self._is_identifier(dimension) else action
 
@@ -421,7 +427,7 @@ class SemanticLayer:
         return [each for each in found if each]
 
     def _leaves(self, name: str) -> set[tuple[str, str | None]]:
-        """The semantic models behind a metric, each with how it is shifted in time, or the metric that rolls over it."""
+        """The semantic models behind a metric, each with its shift in time, or the metric that rolls over it."""
         metric = self._metrics[name]
         inputs = self._inputs(metric)
         if not inputs:
