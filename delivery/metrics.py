@@ -28,6 +28,8 @@ from warehouse.sql import quote_name
 
 # Of the metrics that count the customers behind a group.
 BEHIND = "customers_behind__"
+# What the name of a metric that rolls over time begins with there.
+ROLLING = "rolling_"
 GRAINS = ("day", "week", "month", "quarter", "year")
 METRIC_TIME = "metric_time"
 
@@ -140,6 +142,8 @@ class SemanticLayer:
         self.saved_queries = {query["name"]: query for query in document["saved_queries"]}
         self._group_bys = functools.cache(self._find_group_bys)
         self._sql = functools.lru_cache(maxsize=2_000)(self._compile)
+        self._actions = functools.cache(lambda role, table: actions(policy, role, self.tables[table]))
+        self._offered = functools.cache(self._find_offered)
         self.metrics = {
             name: self._described(metric)
             for name, metric in sorted(self._metrics.items())
@@ -217,7 +221,10 @@ class SemanticLayer:
         outputs = []
         for item, dimension in zip(question.group_by, grouped, strict=True):
             masked = quote_name(item)
-            if self._is_identifier(dimension) and self._action(role, dimension) is Action.HASH:
+            if dimension.kind == "time":
+                # MetricFlow gives a day or a time, by how it joins.
+                masked = f"{masked}::date as {masked}"
+            elif self._is_identifier(dimension) and self._action(role, dimension) is Action.HASH:
                 masked = f"{HASH_FUNCTION}({masked}::varchar) as {masked}"
             outputs.append(masked)
         outputs += [quote_name(metric) for metric in question.metrics]
@@ -267,12 +274,7 @@ class SemanticLayer:
             UnknownNameError: the role has no such dimension.
             RefusedError: its values say who a customer is.
         """
-        dimensions = {
-            found.name: found
-            for metric in self.metrics_of(role)
-            for found in self._group_bys((metric.name,)).values()
-            if self._action(role, found) is not Action.DROP
-        }
+        dimensions = self._offered(role)
         if name not in dimensions:
             raise UnknownNameError(f"there is no dimension {name[:80]}", wanted=name, names=dimensions)
         dimension = dimensions[name]
@@ -281,6 +283,15 @@ class SemanticLayer:
         if self._is_identifier(dimension):
             raise RefusedError(f"the values of {name} say who a customer is")
         return dimension.table, dimension.column, dimension.type
+
+    def _find_offered(self, role: Role) -> dict[str, Dimension]:
+        """All dimensions by which any metric of a role can be asked."""
+        return {
+            found.name: found
+            for metric in self.metrics_of(role)
+            for found in self._group_bys((metric.name,)).values()
+            if self._action(role, found) is not Action.DROP
+        }
 
     def _check_metrics(self, role: Role, metrics: Sequence[str]) -> None:
         allowed = [metric.name for metric in self.metrics_of(role)]
@@ -387,7 +398,7 @@ class SemanticLayer:
             return Action.SHOW
         if not role.may_ask(*dimension.table.split(".")):
             return Action.DROP
-        action = actions(self.policy, role, self.tables[dimension.table])[dimension.column]
+        action: Action = self._actions(role, dimension.table)[dimension.column]
         # An identifier is as it is in the views for metrics, and null would merge all customers.
         return Action.DROP if action is Action.NULL and self._is_identifier(dimension) else action
 
@@ -416,12 +427,15 @@ class SemanticLayer:
         return [each for each in found if each]
 
     def _leaves(self, name: str) -> set[tuple[str, str | None]]:
-        """The semantic models behind a metric, each with the window by which it is shifted into the past."""
+        """The semantic models behind a metric, each with its shift in time, or the metric that rolls over it."""
         metric = self._metrics[name]
         inputs = self._inputs(metric)
         if not inputs:
             return {(metric["type_params"]["metric_aggregation_params"]["semantic_model"], None)}
         found: set[tuple[str, str | None]] = set()
+        if metric["type"] == "cumulative":
+            # Of a day without purchases, the customers of its whole window count.
+            found = {(model, f"{ROLLING}{name}") for model, _ in self._leaves(inputs[0]["name"])}
         for each in inputs:
             window = each.get("offset_window")
             shift = f"{window['count']}_{window['granularity']}" if window else None
@@ -463,7 +477,14 @@ class SemanticLayer:
             document["metrics"].append(count)
             self._counts.add(count["name"])
             for other, shift in shifts:
-                if other == model["name"] and shift:
+                if other == model["name"] and shift and shift.startswith(ROLLING):
+                    rolling = json.loads(json.dumps(self._metrics[shift.removeprefix(ROLLING)]))
+                    rolling["name"] = _behind(model["name"], shift)
+                    rolling["filter"] = None
+                    rolling["type_params"]["cumulative_type_params"]["metric"]["name"] = count["name"]
+                    document["metrics"].append(rolling)
+                    self._counts.add(rolling["name"])
+                elif other == model["name"] and shift:
                     number, grain = shift.split("_")
                     shifted = json.loads(json.dumps(count))
                     shifted["name"] = _behind(model["name"], shift)
@@ -476,7 +497,7 @@ class SemanticLayer:
 
 
 def _behind(model: str, shift: str | None) -> str:
-    return f"{BEHIND}{model}" + (f"__{shift}_before" if shift else "")
+    return f"{BEHIND}{model}" + (f"__{shift}" if shift else "")
 
 
 def _plain_name(item: str) -> str:

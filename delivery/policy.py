@@ -82,8 +82,8 @@ class Rows(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shops: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
-    countries: Annotated[list[Annotated[str, Field(pattern=r"^[A-Z]{2}$")]], Field(min_length=1)] | None = None
+    shops: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    countries: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Z]{2}$")], ...], Field(min_length=1)] | None = None
 
     def words(self) -> list[str]:
         """Say the rules for people."""
@@ -101,8 +101,8 @@ class Role(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     description: Annotated[str, Field(min_length=1)]
-    purposes: Annotated[list[str], Field(min_length=1)]
-    tables: Annotated[list[Annotated[str, Field(pattern=r"^[a-z0-9_*]+(\.[a-z0-9_*]+)?$")]], Field(min_length=1)]
+    purposes: Annotated[tuple[str, ...], Field(min_length=1)]
+    tables: Annotated[tuple[Annotated[str, Field(pattern=r"^[a-z0-9_*]+(\.[a-z0-9_*]+)?$")], ...], Field(min_length=1)]
     customer_rows: bool
     minimum_group: Annotated[int, Field(ge=1)]
     identifier: Action = Action.DROP
@@ -272,7 +272,7 @@ def read(file: Path | None = None) -> Policy:
     except ValidationError as error:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"] if part != "[key]"]
-        message = first["msg"].removeprefix("Value error, ")
+        message = first["msg"].removeprefix("Value error, ").replace("Tuple should", "List should")
         if first["type"] == "extra_forbidden":
             message = f"there is no such key{near(place[-1], _fields(place))}"
         raise PolicyError(f"{file}: {', '.join(place) or 'as a whole'}: {message}") from error

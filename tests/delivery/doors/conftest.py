@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -6,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from delivery import policy
+from delivery.contract import FOLDER, files
 from delivery.policy import Policy, Table
 from delivery.service import Options, make_app
 from delivery.tokens import Tokens
@@ -50,6 +52,8 @@ def open_house(data: Path, rules: Policy | None = None, *, published: bool = Tru
     tables = policy.described(read_manifest(prepare(settings)))
     if published:
         made.publish(settings.paths.published, tables)
+        for file in files(FOLDER):
+            shutil.copy(file, settings.paths.published.parent)
     rules = rules or policy.read()
     app = make_app(settings, rules, Options(per_second=1e6, burst=1e6, threads=1))
     with TestClient(app, raise_server_exceptions=False) as client:

@@ -275,10 +275,10 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-def serve(data: Path, port: int) -> "subprocess.Popen[str]":
+def serve(data: Path, port: int, *options: str) -> "subprocess.Popen[str]":
     environment = os.environ | {"NEXT_AISLE_DATA": str(data), "NEXT_AISLE_MANIFEST": str(prepare(Settings()))}
     return subprocess.Popen(
-        [sys.executable, "-m", "delivery", "serve", "--port", str(port)],
+        [sys.executable, "-m", "delivery", "serve", "--port", str(port), *options],
         cwd=PROJECT_DIR,
         env=environment,
         stderr=subprocess.PIPE,
