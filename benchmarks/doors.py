@@ -1,7 +1,7 @@
 """How fast the service answers, beside DuckDB's own time for the same rows in the same run.
 
-`python -m benchmarks.doors` asks a service of its own over the published copy of the data folder (`make run` first), as
-many clients at once do. Nothing is changed; while clients page, the copy is published again in a folder of the run's own.
+`python -m benchmarks.doors` asks a service of its own over a copy of what is published (`make run` first), as many
+clients at once do. While they page, the copy is published again.
 """
 
 import argparse
@@ -152,14 +152,12 @@ def customer_lists(service: Service, published: Path, requests: int) -> None:
 def metrics(service: Service, times: int) -> None:
     """Metrics, each asked for the first time and again."""
     with service.client() as client:
-        first = [
-            milliseconds(lambda path=path: client.get(f"/v1/query?{path}").raise_for_status(), 1)[0] for path in METRICS
-        ]  # type: ignore[misc]
-        again = [
-            each
-            for path in METRICS
-            for each in milliseconds(lambda path=path: client.get(f"/v1/query?{path}").raise_for_status(), times)  # type: ignore[misc]
-        ]
+
+        def asked(path: str) -> Callable[[], Any]:
+            return lambda: client.get(f"/v1/query?{path}").raise_for_status()
+
+        first = [each for path in METRICS for each in milliseconds(asked(path), 1)]
+        again = [each for path in METRICS for each in milliseconds(asked(path), times)]
     print(shown("a metric, first time", first))
     print(shown("a metric, again", again))
 
@@ -196,9 +194,8 @@ def paging(service: Service, clients: int) -> None:
         for each in asked:
             each.result()
     seconds = time.perf_counter() - started
-    print(
-        f"{f'{clients} clients paging, 2 publications':44} {pages / seconds:7.0f} pages/s, {len(wrong)} wrong {wrong[:1]}"
-    )
+    what = f"{clients} clients paging, 2 publications"
+    print(f"{what:44} {pages / seconds:7.0f} pages/s, {len(wrong)} wrong {wrong[:1]}")
 
 
 def main() -> int:

@@ -39,7 +39,7 @@ class House:
     def file(self) -> Path:
         return Settings(data=self.data).paths.published
 
-    def get(self, role: str | None, path: str, headers: dict[str, str] | None = None, **parameters: Any) -> Any:
+    def get(self, role: str | None, path: str, headers: Any = None, **parameters: Any) -> Any:
         given = {"Authorization": f"Bearer {self.secrets[role]}"} if role else {}
         return self.client.get(path, params=parameters, headers=given | (headers or {}))
 

@@ -90,15 +90,16 @@ def test_each_role_gets_what_it_may_and_nothing_else(house: House) -> None:
 def test_errors_say_what_would_fit(house: House) -> None:
     async def work(client: Client) -> list[str]:
         texts = []
-        for name, arguments in [
+        calls: list[tuple[str, dict[str, Any]]] = [
             ("query_metrics", {"metrics": ["total_spendin"]}),
             ("query_metrics", {"metrics": ["total_spending"], "group_by": ["metric_time"]}),
             ("get_contract", {"table": "core.nothing"}),
             ("query_metrics", {"metrics": ["total_spending"], "limit": 100_000}),
-        ]:
+        ]
+        for name, arguments in calls:
             answer = await client.call_tool(name, arguments)
             assert answer.is_error
-            texts.append(answer.content[0].text)
+            texts.append(str(answer.content))
         return texts
 
     misspelt, without_grain, no_table, too_many = with_agent(house, "admin", work)

@@ -47,7 +47,7 @@ def test_each_format_has_the_same_rows(house: House) -> None:
     }.items():
         answer = house.get("admin", OFFERS, headers={"Accept": f"text/html;q=0.1, {media}"})
         assert answer.headers["content-type"] == media
-        assert [row["opportunity_key"] for row in read(answer.content)] == [row["opportunity_key"] for row in rows]
+        assert [row["opportunity_key"] for row in read(answer.content)] == [row["opportunity_key"] for row in rows]  # type: ignore[no-untyped-call]
     lines = house.get("admin", OFFERS, headers={"Accept": "text/csv"}).text.splitlines()
     assert len(lines) == len(rows) + 1 and lines[0].split(",") == list(rows[0])
     book = openpyxl.load_workbook(io.BytesIO(house.get("admin", OFFERS, format="xlsx").content))
