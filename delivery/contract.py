@@ -316,7 +316,8 @@ def _property(rules: "_Rules", table: str, column: Node) -> Document:
             "required": rules.has("not_null", name) or None,
             "unique": rules.has("unique", name) or None,
             "classification": next((tag for tag in column["tags"] if tag in CLASSIFICATIONS), None),
-            "tags": column["tags"],
+            # dbt gives several in any order.
+            "tags": sorted(column["tags"]),
             "logicalTypeOptions": bounds,
             "enum": [{"value": value} for value in rules.values(name)],
             "relationships": [{"to": target, "type": "foreignKey"} for target in rules.references(name)],

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from warehouse.paths import DEFAULT_DATA, Paths
@@ -25,6 +25,7 @@ class Settings(BaseSettings):
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
         policy: who may see what, to use in place of the project's delivery/policy.yml; None: the project's.
+        token: for the doors at the terminal: `python -m delivery mcp` answers as its role.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     data: AbsolutePath = DEFAULT_DATA
     objectives: AbsolutePath | None = None
     policy: AbsolutePath | None = None
+    token: SecretStr | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
