@@ -3,7 +3,6 @@
 import argparse
 import datetime as dt
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -377,7 +376,7 @@ def _agents(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> i
     from delivery.agents import make_server
     from delivery.doors import Caller, Doors
 
-    given = os.environ.get("NEXT_AISLE_TOKEN")
+    given = settings.token.get_secret_value() if settings.token else None
     token = Tokens(settings.paths.tokens).check(given) if given else None
     if given and token is None:
         raise TokenError("the token in NEXT_AISLE_TOKEN is not valid: it is unknown, expired or revoked")

@@ -316,6 +316,7 @@ def _property(rules: "_Rules", table: str, column: Node) -> Document:
             "required": rules.has("not_null", name) or None,
             "unique": rules.has("unique", name) or None,
             "classification": next((word for word in CLASSIFICATIONS if word in column["tags"]), None),
+            # dbt gives several in any order.
             "tags": sorted(column["tags"]),
             "logicalTypeOptions": bounds,
             "enum": [{"value": value} for value in rules.values(name)],

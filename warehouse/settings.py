@@ -30,6 +30,7 @@ class Settings(BaseSettings):
             checkout, or in the current folder when the project is installed as a package.
         objectives: quality objectives to use in place of those of the project; None: the project's.
         policy: who may see what, to use in place of the project's delivery/policy.yml; None: the project's.
+        token: for the doors at the terminal: `python -m delivery mcp` answers as its role.
         manifest: a manifest of the dbt project that was made ahead; None: dbt parses the project when a file changed.
         ui_url: the address of the UI, for links in alerts.
         alerts: who is told what (docs/operations.md); None: no one.
@@ -53,6 +54,7 @@ class Settings(BaseSettings):
     data: AbsolutePath = DEFAULT_DATA
     objectives: AbsolutePath | None = None
     policy: AbsolutePath | None = None
+    token: SecretStr | None = None
     manifest: AbsolutePath | None = None
     timezone: str | None = None
     nightly_at: dt.time = NIGHTLY_AT

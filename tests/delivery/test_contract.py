@@ -87,6 +87,8 @@ def test_a_hand_checked_excerpt(documents: dict[str, Document]) -> None:
         "primaryKeyPosition": 1,
         "required": True,
         "unique": True,
+        "classification": "identifier",
+        "tags": ["identifier"],
     }
     income = column(documents, "core", "dim_customers", "income")
     assert (income["logicalType"], income["physicalType"]) == ("number", "decimal(18,2)")
