@@ -7,7 +7,6 @@ again at each look, and is itself a finding (`orchestration.watch`).
 import datetime as dt
 import json
 import logging
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from orchestration.schedules import find_timezone
 from orchestration.watch import ERROR, Finding, alerts_file, look, read_alerts
 from warehouse.safe_files import write_text
-from warehouse.settings import Settings
+from warehouse.settings import Settings, named
 
 # How often is looked for changes (seconds).
 EVERY = 60
@@ -108,7 +107,7 @@ def read_routes(file: Path) -> Routes:
         raise AlertsError(f"NEXT_AISLE_ALERTS is {file}, which cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, ValidationError) as error:
         raise AlertsError(f"{file}: {' '.join(str(error).split())}") from error
-    missing = sorted({name for route in routes.routes for name in route.to if not os.environ.get(name)})
+    missing = sorted({name for route in routes.routes for name in route.to if not named(name)})
     if missing:
         raise AlertsError(f"{file} names {', '.join(missing)}: set each to an address, such as mailto://user:pw@host")
     return routes
@@ -168,7 +167,7 @@ def _tell(
         over = [key for key, entry in opened.items() if entry["over"] and name in entry["told"]]
         if not new and not over:
             continue
-        problem = _send(os.environ[name], *_message(new, [(key, opened[key]) for key in over], opened))
+        problem = _send(named(name) or "", *_message(new, [(key, opened[key]) for key in over], opened))
         if problem:
             failing.setdefault(name, {"since": str(now)})["reason"] = problem
             lines.append(f"{name}: not delivered: {problem}")

@@ -18,7 +18,7 @@ import yaml
 
 from orchestration.instance import CODE_LOCATION, open_instance
 from warehouse.locks import Say
-from warehouse.settings import Settings, environment
+from warehouse.settings import Settings, environment, export_data
 
 # A service that ends is started again after a second, and after twice as long each time, up to a minute.
 LONGEST_PAUSE = 60.0
@@ -71,7 +71,7 @@ def run_services(settings: Settings, port: int, say: Say, viewers_port: int | No
         say: called with one line when a service starts again.
         viewers_port: of a second UI, for reading only.
     """
-    os.environ.update(environment(settings.paths))
+    export_data(settings.paths)
     # Makes what there is to make of Dagster's storage, before several services do so at once.
     open_instance(settings.paths).dispose()
     # A socket's path may have 107 characters: the data folder may be deeper than that.
@@ -79,7 +79,7 @@ def run_services(settings: Settings, port: int, say: Say, viewers_port: int | No
         socket, workspace = f"{folder}/code.sock", f"{folder}/workspace.yaml"
         write_workspace(Path(workspace), socket)
         services = commands(socket, workspace, port, viewers_port)
-        supervise(services, say, dict(os.environ), ready=Path(socket).exists)
+        supervise(services, say, environment(settings.paths), ready=Path(socket).exists)
 
 
 def supervise(

@@ -5,6 +5,7 @@ Commands and Dagster's definitions read the settings once and pass paths on as v
 
 import datetime as dt
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -92,6 +93,24 @@ def environment(paths: Paths) -> dict[str, str]:
         paths: where data lives. dbt runs in its own folder, where a relative path would name another place.
     """
     return {**os.environ, "NEXT_AISLE_DATA": str(paths.root)}
+
+
+def named(variable: str) -> str | None:
+    """Give the value of an environment variable that a file of the user names; None where it is not set, or empty.
+
+    Args:
+        variable: its name.
+    """
+    return os.environ.get(variable) or None
+
+
+def export_replaced_models(names: Iterable[str]) -> None:
+    """Name to dbt the models of which it is to replace only some rows (macros/changed_baskets.sql).
+
+    Args:
+        names: as dbt has them.
+    """
+    os.environ["NEXT_AISLE_REPLACES_ROWS"] = ",".join(sorted(names))
 
 
 def export_data(paths: Paths) -> None:

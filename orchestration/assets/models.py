@@ -4,7 +4,6 @@ import contextlib
 import datetime as dt
 import graphlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +27,8 @@ from quality.audit import keeping_marks, mark_built, withdraw_marks
 from warehouse.connections import columns, connect, count, tables
 from warehouse.dbt_project import Manifest, project_settings, published_models, read_manifest
 from warehouse.locks import only_writer
+from warehouse.settings import export_replaced_models
 from warehouse.sql import quote_table
-
-# Names to dbt the models of which it is to replace only some rows (macros/changed_baskets.sql).
-REPLACES_ROWS = "NEXT_AISLE_REPLACES_ROWS"
 
 
 class BuildConfig(dg.Config):
@@ -269,7 +266,7 @@ def _build(
     if variables:
         command += ["--vars", json.dumps(variables)]
     try:
-        os.environ[REPLACES_ROWS] = ",".join(sorted(nodes[unique_id]["name"] for unique_id in replaced & nodes.keys()))
+        export_replaced_models(nodes[unique_id]["name"] for unique_id in replaced & nodes.keys())
         for event in dbt.cli(command, context=context, target_path=target).stream():
             if isinstance(event, dg.Output):
                 key = context.asset_key_for_output(event.output_name)

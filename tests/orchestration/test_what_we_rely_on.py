@@ -23,6 +23,12 @@ PRIVATE = {
     ("orchestration/instance.py", "dagster._core.definitions.repository_definition"),
     ("orchestration/instance.py", "dagster._core.execution.api"),
     ("orchestration/instance.py", "dagster._core.definitions.job_base"),
+    # The names of the tags by which a killed run is repeated once, as a whole: Dagster documents their values only.
+    ("orchestration/schedules.py", "dagster._core.storage.tags"),
+    ("orchestration/schedules.py", "dagster._core.execution.plan.resume_retry"),
+    ("orchestration/killed_runs.py", "dagster._core.storage.tags"),
+    # The daemon as a module to run: its command looks for a workspace of its own.
+    ("orchestration/services.py", "dagster._daemon"),
 }
 
 
