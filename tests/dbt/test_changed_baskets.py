@@ -286,7 +286,7 @@ def compare(built: Built, sequences: int) -> None:
         machine,
         settings=settings(
             max_examples=sequences,
-            stateful_step_count=8,
+            stateful_step_count=5,
             deadline=None,
             database=None,
             derandomize=True,
