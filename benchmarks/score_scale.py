@@ -181,7 +181,15 @@ def _table(figures: list[Figure], all_pairs: bool) -> Table:
     return table
 
 
-def _scale(text: str) -> int:
+def scale_of(text: str) -> int:
+    """Read a number of copies from the command line.
+
+    Args:
+        text: as typed.
+
+    Raises:
+        ArgumentTypeError: it is not a number from 1.
+    """
     if not text.isdigit() or not int(text):
         raise argparse.ArgumentTypeError(f"{text} is no number of copies; write 1 or more")
     return int(text)
@@ -198,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
         description="Measure the cross-sell score's models on the sample shop with several times as many customers.",
         epilog="At 40x the shop has 54 million lines: allow some minutes and a few gigabytes of disk.",
     )
-    parser.add_argument("--scale", type=_scale, nargs="+", default=[1, 10, 40], help="default: 1 10 40")
+    parser.add_argument("--scale", type=scale_of, nargs="+", default=[1, 10, 40], help="default: 1 10 40")
     parser.add_argument("--all-pairs", action="store_true", help="keep every pair instead of each customer's best few")
     parser.add_argument("--data", type=Path, help="existing folder for the temporary files (default: the system's)")
     chosen = parser.parse_args(arguments)

@@ -83,8 +83,9 @@ def floor_build(manifest_file: Path, file: Path) -> dict[str, float]:
 def _statements(model: dict[str, Any], built: duckdb.DuckDBPyConnection) -> list[str]:
     """What makes a model's table or view, with as many rounds of a regression as there were in the warehouse built."""
     relation, query = f"{model['schema']}.{model['alias']}", model["compiled_code"]
-    if model["config"]["materialized"] != "regression":
-        return [f"create {model['config']['materialized']} {relation} as {query}"]
+    materialized = model["config"]["materialized"]
+    if materialized != "regression":
+        return [f"create {'view' if materialized == 'view' else 'table'} {relation} as {query}"]
     columns = [f"{column['name']} {column['data_type']}" for column in model["columns"].values()]
     names = ", ".join(model["columns"])
     rounds = built.execute(f"select max(round_number) from {relation}").fetchall()[0][0] or 0
