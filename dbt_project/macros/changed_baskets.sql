@@ -65,6 +65,22 @@
   select '{{ model.unique_id }}', count(*) from {{ arguments.temp_relation }}
 {%- endmacro %}
 
+{#- The staged, or else the built, purchase lines of the deliveries in a table of build_state. Without these, all rows would be
+    read: from the names of deliveries, the engine knows where in the table their rows are. -#}
+{% macro lines_of_deliveries(table, built=none) -%}
+  {%- for condition in ['in (select delivery from build_state.' ~ table ~ ')', 'is null'] %}
+  {%- if built %}
+  select * from {{ built }} where delivery {{ condition }}
+  {%- else %}
+  {{ delivered_rows('purchases') }}
+  where delivered_rows.delivery {{ condition }}
+  {%- endif %}
+  {%- if not loop.last %}
+  union all
+  {%- endif %}
+  {%- endfor %}
+{%- endmacro %}
+
 {#- Writes down the baskets whose purchase lines are no longer what the raw rows say; before int_purchase_lines. -#}
 {% macro find_changed_baskets() -%}
   {%- if is_incremental() %}
@@ -118,17 +134,14 @@
 
   create or replace table {{ changed_baskets() }} as
   with
-  staged as (
-    {{ delivered_rows('purchases') }}
-  ),
   counted as (
-    {%- for rows, sign in [('staged', '+'), (this | string, '-')] %}
+    {%- for built, sign in [(none, '+'), (this, '-')] %}
     select
       source_name,
       coalesce(basket_id, '') as basket_id,
       {{ sign }} count(*) as row_count,
       {{ sign }} sum(hash({{ columns | join(', ') }})) as fingerprint
-    from {{ rows }} as rows
+    from ({{ lines_of_deliveries('changed_deliveries', built) }}) as rows
     where
       (source_name, coalesce(delivery, ''), coalesce(load_id, ''))
       in (select source_name, delivery, load_id from build_state.changed_deliveries)
@@ -183,6 +196,13 @@
     (source_name, customer_id) in (select source_name, customer_id from build_state.changed_customers)
     and not {{ is_in_changed_baskets('staged') }};
   {%- endif %}
+
+  -- Of a changed basket, some lines may be in deliveries that did not change.
+  create or replace table build_state.read_deliveries as
+  select delivery from build_state.changed_deliveries
+  union
+  select delivery from {{ this }}
+  where {{ is_in_changed_baskets() }};
   {%- endif %}
 {%- endmacro %}
 

@@ -10,9 +10,11 @@ with
 
 delivered as (
 
-    {{ delivered_rows('purchases') }}
-    {%- if is_incremental() %}
-    where {{ is_in_changed_baskets('delivered_rows') }}
+    {% if is_incremental() -%}
+        select * from ({{ lines_of_deliveries('read_deliveries') }}) as read_lines
+        where {{ is_in_changed_baskets() }}
+    {%- else -%}
+        {{ delivered_rows('purchases') }}
     {%- endif %}
 
 ),
