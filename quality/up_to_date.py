@@ -40,6 +40,9 @@ TESTS_AT_MOST_DAYS_OLD = 7
 # The libraries that make tables out of the models.
 LIBRARIES = ("dbt-core", "dbt-duckdb", "duckdb")
 
+# Tests that a row or its basket passes or fails by itself: where only some rows are replaced, the new ones are enough.
+TESTS_OF_ROWS = ("not_null", "unique", "unique_combination_of_columns", "accepted_values", "accepted_range")
+
 # What a model or test says for itself. Descriptions change no row.
 CODE = ("raw_code", "alias", "schema", "language", "test_metadata", "column_name")
 CONFIG = ("materialized", "contract", "on_schema_change", "full_refresh", "pre-hook", "post-hook", "quoting")
@@ -98,7 +101,7 @@ def replaces_rows(manifest: Manifest, connection: duckdb.DuckDBPyConnection, set
         dbt's unique ids.
     """
     # A warehouse of a version before has no versions of the code.
-    if "code_version" not in columns(connection).get((SCHEMA, TABLE), {}):
+    if not {"code_version", "whole_at"} <= columns(connection).get((SCHEMA, TABLE), {}).keys():
         return set()
     notes = connection.execute(f"select unique_id, version, code_version from {VERSIONS}").fetchall()
     built = {unique_id: (version_, code_version) for unique_id, version_, code_version in notes}
@@ -112,6 +115,41 @@ def replaces_rows(manifest: Manifest, connection: duckdb.DuckDBPyConnection, set
         if built[unique_id][0] == digest(everywhere, _code(node), parents):
             found.add(unique_id)
     return found
+
+
+def tests_new_rows(
+    manifest: Manifest, connection: duckdb.DuckDBPyConnection, codes: Mapping[str, str], replaced: Iterable[str]
+) -> dict[str, dt.datetime]:
+    """Name the tests for which the rows that are replaced are enough: all rows passed them within the last week.
+
+    Args:
+        manifest: dbt's.
+        connection: the open warehouse.
+        codes: dbt's unique id to the version of its code, as of today.
+        replaced: the models of which only some rows are replaced.
+
+    Returns:
+        dbt's unique id to when all rows were tested last, UTC.
+    """
+    names = set(replaced)
+    tests = {
+        unique_id
+        for unique_id, node in manifest["nodes"].items()
+        if node.get("attached_node") in names and (node.get("test_metadata") or {}).get("name") in TESTS_OF_ROWS
+    }
+    if not tests:
+        return {}
+    rows = connection.execute(
+        f"select unique_id, code_version, whole_at from {VERSIONS} where is_judged and whole_at >= {_oldest()}"
+    ).fetchall()
+    return {
+        unique_id: whole_at for unique_id, code, whole_at in rows if unique_id in tests and code == codes[unique_id]
+    }
+
+
+def _oldest() -> str:
+    """The time before which a test of all rows counts no longer, in SQL."""
+    return f"timestamp '{dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=TESTS_AT_MOST_DAYS_OLD)}'"
 
 
 def _everywhere(manifest: Manifest, settings: Any) -> str:
@@ -170,10 +208,12 @@ def noted(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """
     if TABLE not in tables(connection, SCHEMA):
         return {}
-    oldest = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=TESTS_AT_MOST_DAYS_OLD)
+    # A warehouse of a version before does not say when all rows were tested: they are tested again.
+    if "whole_at" not in columns(connection)[SCHEMA, TABLE]:
+        return {}
     rows = connection.execute(
         f"select unique_id, version from {VERSIONS} "
-        f"where is_judged and (unique_id not like 'test.%' or noted_at >= timestamp '{oldest}')"
+        f"where is_judged and (unique_id not like 'test.%' or whole_at >= {_oldest()})"
     ).fetchall()
     return dict(rows)
 
@@ -198,6 +238,7 @@ def note(
     run_id: str,
     *,
     codes: Mapping[str, str] | None = None,
+    whole_at: Mapping[str, dt.datetime] | None = None,
     is_judged: bool = False,
 ) -> None:
     """Note the versions that a run built models, seeds and tests from.
@@ -207,6 +248,7 @@ def note(
         built: dbt's unique id to the version; only what succeeded without a finding.
         run_id: the run.
         codes: dbt's unique id to the version of its code.
+        whole_at: of tests of new rows only, when all rows were tested last (UTC).
         is_judged: whether the run was judged already; else the notes count from `confirm` on.
     """
     connection.execute(f"create schema if not exists {SCHEMA}")
@@ -216,15 +258,17 @@ def note(
     )
     # A warehouse of a version before does not have it.
     connection.execute(f"alter table {VERSIONS} add column if not exists code_version varchar")
+    connection.execute(f"alter table {VERSIONS} add column if not exists whole_at timestamp")
     if not built:
         return
     now = dt.datetime.now(dt.UTC).replace(tzinfo=None)
     rows = ", ".join(
         f"({quote_text(unique_id)}, '{version_}', {quote_text(run_id)}, timestamp '{now}', {is_judged}, "
-        f"{quote_text((codes or {}).get(unique_id, ''))})"
+        f"{quote_text((codes or {}).get(unique_id, ''))}, timestamp '{(whole_at or {}).get(unique_id, now)}')"
         for unique_id, version_ in built.items()
     )
-    connection.execute(f"insert or replace into {VERSIONS} values {rows}")
+    named = "(unique_id, version, run_id, noted_at, is_judged, code_version, whole_at)"
+    connection.execute(f"insert or replace into {VERSIONS} {named} values {rows}")
 
 
 def forget(connection: duckdb.DuckDBPyConnection, unique_ids: Iterable[str]) -> None:

@@ -104,13 +104,15 @@ def named(variable: str) -> str | None:
     return os.environ.get(variable) or None
 
 
-def export_replaced_models(names: Iterable[str]) -> None:
+def export_replaced_models(models: Iterable[str], tests: Iterable[str]) -> None:
     """Name to dbt the models of which it is to replace only some rows (macros/changed_baskets.sql).
 
     Args:
-        names: as dbt has them.
+        models: as dbt names them.
+        tests: those for which the new rows are enough.
     """
-    os.environ["NEXT_AISLE_REPLACES_ROWS"] = ",".join(sorted(names))
+    os.environ["NEXT_AISLE_REPLACES_ROWS"] = ",".join(sorted(models))
+    os.environ["NEXT_AISLE_TESTS_NEW_ROWS"] = ",".join(sorted(tests))
 
 
 def export_data(paths: Paths) -> None:

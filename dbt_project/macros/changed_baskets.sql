@@ -20,6 +20,19 @@
   {{ return(name in env_var('NEXT_AISLE_REPLACES_ROWS', '').split(',')) }}
 {%- endmacro %}
 
+{#- dbt's own macro, which says what rows of a model a test reads: new ones are enough where all others passed it before. -#}
+{% macro get_where_subquery(relation) -%}
+  {%- set conditions = [] -%}
+  {%- if config.get('where') -%}
+    {%- do conditions.append('(' ~ config.get('where') ~ ')') -%}
+  {%- endif -%}
+  {%- if execute and model.name in env_var('NEXT_AISLE_TESTS_NEW_ROWS', '').split(',') -%}
+    {%- set by_key = graph.nodes[model.attached_node].config.unique_key == 'basket_key' -%}
+    {%- do conditions.append(has_changed_basket_key() if by_key else is_in_changed_baskets()) -%}
+  {%- endif -%}
+  {{ return('(select * from ' ~ relation ~ ' where ' ~ conditions | join(' and ') ~ ') as tested' if conditions else relation) }}
+{%- endmacro %}
+
 {#- How such a model is materialized. dbt-spark knows no such strategy for Parquet: there it is a table. -#}
 {% macro row_level() -%}
   {{ return('incremental' if target.type == 'duckdb' else 'table') }}

@@ -216,6 +216,7 @@ def _build(
         # What a person chooses is built whole, and so is what is not to be noted.
         is_whole = everything or variables or context.is_subset
         replaced = set() if is_whole else up_to_date.replaces_rows(manifest, connection, settings)
+        whole_at = up_to_date.tests_new_rows(manifest, connection, codes, replaced)
         up_to_date.begin_changes(connection)
         if everything:
             up_to_date.forget(connection, versions)
@@ -266,7 +267,11 @@ def _build(
     if variables:
         command += ["--vars", json.dumps(variables)]
     try:
-        export_replaced_models(nodes[unique_id]["name"] for unique_id in replaced & nodes.keys())
+        names = {unique_id: node["name"] for unique_id, node in nodes.items()}
+        export_replaced_models(
+            (names[unique_id] for unique_id in replaced & names.keys()),
+            (names[unique_id] for unique_id in whole_at.keys() & names.keys()),
+        )
         for event in dbt.cli(command, context=context, target_path=target).stream():
             if isinstance(event, dg.Output):
                 key = context.asset_key_for_output(event.output_name)
@@ -287,6 +292,13 @@ def _build(
         with connect(project.paths, read_only=True) as connection:
             rows = up_to_date.replaced_rows(connection)
         built.replaced = {tables[unique_id]: count for unique_id, count in rows.items()}
+        for key, check in built.checks.items():
+            test = str(check.metadata["unique_id"].value) if "unique_id" in check.metadata else ""
+            if test not in whole_at or nodes[test]["config"].get("where"):
+                continue
+            if (rows_read := rows.get(nodes[test]["attached_node"])) is not None:
+                read = dg.MetadataValue.int(rows_read)
+                built.checks[key] = check._replace(metadata={**check.metadata, "rows_read": read})
         context.log.info(
             f"of {len(rows)} models only the rows of changed baskets were replaced",
             extra={"replaced": {".".join(tables[unique_id].path): count for unique_id, count in rows.items()}},
@@ -295,7 +307,9 @@ def _build(
         succeeded = dbt_successes(target)
         with connect(project.paths) as connection:
             versions = {unique_id: versions[unique_id] for unique_id in succeeded & versions.keys()}
-            up_to_date.note(connection, versions, context.run_id, codes=codes, is_judged=after_recording)
+            up_to_date.note(
+                connection, versions, context.run_id, codes=codes, whole_at=whole_at, is_judged=after_recording
+            )
     return built
 
 

@@ -73,6 +73,23 @@ def test_a_night_with_nothing_new_builds_nothing_and_leaves_the_copy_as_it_is(sh
 
 
 @pytest.mark.slow
+def test_a_day_replaces_the_rows_of_its_baskets_and_has_these_tested(shop: Project) -> None:
+    day = tiny_shop.TODAY - dt.timedelta(days=2)
+    lines = [tiny_shop.line(day, 300, 1, 10, 1, 7.25), tiny_shop.line(day, 300, 1, 20, 1, 1.5)]
+    tiny_shop.write_day(shop.landing, day, lines)
+    night = shop.nightly()
+    assert built(night)[0] > 50
+    assert "core.fct_purchases: 2 rows replaced" in words(night.stdout)
+    assert "core.fct_baskets: 1 row replaced" in words(night.stdout)
+    checks = "select rows_read from quality.check_results where run_number = 2 and check_name = "
+    assert query(shop, f"{checks}'unique_fct_purchases_purchase_line_key'") == [(2,)]
+    # A sum is of all rows.
+    ((rows,),) = query(shop, f"{checks}'fct_baskets_discount_amount_has_the_total_of_fct_purchases'")
+    assert rows == query(shop, "select count(*) from core.fct_baskets")[0][0] > 1
+    assert published_rows(shop.data) == everything_again(shop)
+
+
+@pytest.mark.slow
 def test_an_edited_model_is_built_again_with_its_tests_and_nothing_else(shop: Project, edited: Path) -> None:
     before = published_rows(shop.data)
     edited.write_text(f"-- Edited.\n{edited.read_text(encoding='utf-8')}", encoding="utf-8")

@@ -208,7 +208,7 @@ def test_a_note_counts_when_its_run_was_judged(connection: duckdb.DuckDBPyConnec
 def test_a_test_is_made_again_after_a_week(connection: duckdb.DuckDBPyConnection) -> None:
     up_to_date.note(connection, {"model.lines": "1", "test.total": "1"}, "first", is_judged=True)
     a_week_ago = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=7)
-    connection.execute(f"update build_state.versions set noted_at = timestamp '{a_week_ago}'")
+    connection.execute(f"update build_state.versions set whole_at = timestamp '{a_week_ago}'")
     assert up_to_date.noted(connection) == {"model.lines": "1"}
 
 
@@ -293,3 +293,55 @@ def test_replaced_rows_are_those_of_this_build(connection: duckdb.DuckDBPyConnec
     assert up_to_date.replaced_rows(connection) == {"model.lines": 3}
     up_to_date.begin_changes(connection)
     assert up_to_date.replaced_rows(connection) == {}
+
+
+def with_tests() -> dict[str, Any]:
+    """The manifest of models of which rows can be replaced, with two tests of the second one."""
+    manifest = row_level()
+    of_rows = {"attached_node": "model.total", "test_metadata": {"name": "unique"}}
+    manifest["nodes"]["test.total"] |= of_rows
+    manifest["nodes"]["test.sum"] = {
+        **manifest["nodes"]["test.total"],
+        "test_metadata": {"name": "same_total"},
+        "raw_code": "s",
+    }
+    return manifest
+
+
+def new_rows_only(connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> dict[str, dt.datetime]:
+    codes = up_to_date.code_versions(manifest, connection, {})
+    replaced = up_to_date.replaces_rows(manifest, connection, {})
+    return up_to_date.tests_new_rows(manifest, connection, codes, replaced)
+
+
+def test_new_rows_are_enough_for_a_test_that_all_rows_passed_this_week(connection: duckdb.DuckDBPyConnection) -> None:
+    manifest = with_tests()
+    assert new_rows_only(connection, manifest) == {}
+    note_all(connection, manifest)
+    assert new_rows_only(connection, manifest) == {}, "it was not judged"
+    up_to_date.confirm(connection, "first")
+    # A sum over all rows is not a matter of the new ones.
+    (name,) = whole_at = new_rows_only(connection, manifest)
+    assert name == "test.total"
+    # What is tested of new rows only keeps the time at which all were tested; the week begins there.
+    two_days_ago = dt.datetime.now(dt.UTC).replace(tzinfo=None) - dt.timedelta(days=2)
+    versions_ = up_to_date.versions(manifest, connection, {})
+    codes = up_to_date.code_versions(manifest, connection, {})
+    whole_at = {"test.total": two_days_ago}
+    up_to_date.note(connection, versions_, "second", codes=codes, whole_at=whole_at, is_judged=True)
+    assert new_rows_only(connection, manifest) == whole_at
+    connection.execute("update build_state.versions set whole_at = whole_at - interval 5 days")
+    assert new_rows_only(connection, manifest) == {}
+    up_to_date.note(connection, versions_, "third", codes=codes, is_judged=True)
+    manifest["nodes"]["test.total"]["raw_code"] = "z"
+    assert new_rows_only(connection, manifest) == {}, "the test was edited"
+
+
+def test_a_warehouse_that_does_not_say_when_all_rows_were_tested_is_built_again(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    note_all(connection, with_tests())
+    up_to_date.confirm(connection, "first")
+    connection.execute("alter table build_state.versions drop column whole_at")
+    assert up_to_date.noted(connection) == {}
+    assert new_rows_only(connection, with_tests()) == {}
