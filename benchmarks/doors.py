@@ -1,4 +1,4 @@
-"""How fast the service answers, beside DuckDB's own time for the same rows in the same run.
+"""How fast the service answers, compared with DuckDB's own time for the same rows in the same run.
 
 `python -m benchmarks.doors` asks a service of its own over a copy of what is published (`make run` first), as many
 clients at once do. While they page, the copy is published again.
@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 import duckdb
 import httpx
 
+from benchmarks.database_servers import free_port
 from delivery.tokens import Tokens
 from warehouse.dbt_project import prepare
 from warehouse.paths import PROJECT_DIR, Paths
@@ -52,9 +52,7 @@ class Service:
         self.paths.published.parent.mkdir(parents=True)
         shutil.copy(published, self.paths.published)
         _, self.token = Tokens(self.paths.tokens).create("benchmark", "admin", 1)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "delivery", "serve", "--port", str(self.port), "--rate", "1e6", "--burst", "1e6"],

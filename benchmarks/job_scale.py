@@ -70,20 +70,15 @@ def measure(scale: int, folder: Path, say: Terminal) -> list[Figure]:
     newest.rename(held_back)
     figures: list[Figure] = []
 
-    def add(part: str, measured: Measured, seconds: float | None = None, cpu_seconds: float | None = None) -> None:
-        figure = Figure(
-            scale, lines, part, seconds or measured.seconds, cpu_seconds or measured.cpu_seconds, measured.peak_mib
-        )
-        say.print(
-            f"{scale}x  {part}: {figure.seconds:.1f} s, {figure.cpu_seconds:.1f} CPU s, {figure.peak_mib:,.0f} MiB"
-        )
-        figures.append(figure)
+    def add(part: str, seconds: float, cpu_seconds: float, peak_mib: float) -> None:
+        say.print(f"{scale}x  {part}: {seconds:.1f} s, {cpu_seconds:.1f} CPU s, {peak_mib:,.0f} MiB")
+        figures.append(Figure(scale, lines, part, seconds, cpu_seconds, peak_mib))
 
     environment = {"NEXT_AISLE_DATA": str(data), "DAGSTER_DISABLE_TELEMETRY": "1"}
-    lines = 0
 
-    def night() -> Measured:
-        return run([*PYTHON, "orchestration", "nightly"], environment, folder)
+    def night() -> tuple[float, float, float]:
+        measured = run([*PYTHON, "orchestration", "nightly"], environment, folder)
+        return measured.seconds, measured.cpu_seconds, measured.peak_mib
 
     def floor(*arguments: str) -> tuple[Measured, dict[str, float]]:
         measured = run([*PYTHON, "benchmarks.single_process", *arguments], environment, folder)
@@ -96,16 +91,16 @@ def measure(scale: int, folder: Path, say: Terminal) -> list[Figure]:
     files.mkdir()
     loaded, load = floor("floor_load", str(landing), str(files / "files.duckdb"))
     lines = round(load["rows"] / 1000)
-    add("whole", whole)
+    add("whole", *whole)
     shutil.copy(Paths(data).warehouse, files)
     manifest = PROJECT / "dbt_project" / "target" / "manifest.json"
     built, build = floor("floor_build", str(manifest), str(files / Paths(data).warehouse.name))
-    highest = max(loaded, built, key=lambda measured: measured.peak_mib)
-    add("floor", highest, load["seconds"] + build["seconds"], load["cpu_seconds"] + build["cpu_seconds"])
+    seconds, cpu_seconds = (load[unit] + build[unit] for unit in ("seconds", "cpu_seconds"))
+    add("floor", seconds, cpu_seconds, max(loaded.peak_mib, built.peak_mib))
     shutil.rmtree(files)
     held_back.rename(newest)
-    add("one more day", night())
-    add("nothing new", night())
+    add("one more day", *night())
+    add("nothing new", *night())
     return figures
 
 

@@ -6,7 +6,6 @@ time, so memory does not grow with the shop.
 """
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
@@ -20,14 +19,32 @@ DROPPED_PERCENT = 10
 EXCHANGED_PERCENT = 10
 
 
-def write(sample: Path, folder: Path, scale: int, step: Callable[[], object] = lambda: None) -> None:
+# Decides what becomes of a line of a copy, 0 to 99; no line of the first copy is dropped or exchanged.
+CHANCE = "if(copy.range = 0, 100, hash(basket_id, product_id, copy.range) % 100) as chance"
+
+
+def kept_lines(drawn: int) -> str:
+    """Write the SQL of the lines that copies keep, with the number of the product that takes the place of theirs.
+
+    Args:
+        drawn: how many products there are to exchange for.
+
+    Returns:
+        A query of `copies`, which has the columns basket_id, product_id, copy and chance.
+    """
+    return f"""select *,
+        case when chance between {DROPPED_PERCENT} and {DROPPED_PERCENT + EXCHANGED_PERCENT - 1}
+        then cast(hash(product_id, basket_id, copy) % {drawn} as bigint) end as number
+        from copies where chance >= {DROPPED_PERCENT}"""
+
+
+def write(sample: Path, folder: Path, scale: int) -> None:
     """Write the files of a larger shop.
 
     Args:
         sample: the landing folder of the sample shop, with its files.
         folder: the landing folder to write; its day files are replaced.
         scale: times the sample's customers, at least 1.
-        step: called after each day.
     """
     (folder / "purchases").mkdir(parents=True, exist_ok=True)
     shutil.copy(sample / "products.csv", folder)
@@ -51,16 +68,10 @@ def write(sample: Path, folder: Path, scale: int, step: Callable[[], object] = l
             connection.execute(
                 f"""copy (
                     with copies as (
-                        select *, copy.range as copy,
-                            if(copy.range = 0, 100, hash(basket_id, product_id, copy.range) % 100) as chance
+                        select *, copy.range as copy, {CHANCE}
                         from read_parquet('{day}') cross join range({scale}) as copy
                     ),
-                    numbered as (
-                        select *,
-                            case when chance between {DROPPED_PERCENT} and {DROPPED_PERCENT + EXCHANGED_PERCENT - 1}
-                            then cast(hash(product_id, basket_id, copy) % {drawn} as bigint) end as number
-                        from copies where chance >= {DROPPED_PERCENT}
-                    )
+                    numbered as ({kept_lines(drawn)})
                     select
                         household_id + copy * {CUSTOMER_OFFSET} as household_id,
                         basket_id + copy * {BASKET_OFFSET} as basket_id,
@@ -70,4 +81,3 @@ def write(sample: Path, folder: Path, scale: int, step: Callable[[], object] = l
                     order by basket_id
                 ) to '{folder}/purchases/{day.name}' (format parquet, compression zstd)"""
             )
-            step()

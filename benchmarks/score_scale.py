@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 from rich.table import Table
 
+from benchmarks import scaled_shop
 from benchmarks.main_job import machine
 from benchmarks.processes import FailedError, run
 from benchmarks.score_quality import ours, shop
@@ -25,9 +26,6 @@ from benchmarks.score_quality.shop import Shop, ShopError
 from warehouse.paths import Paths
 from warehouse.terminal import Terminal
 
-# Of the lines of a copy, by a hash of basket and product: those dropped, and those with another product.
-DROPPED_PERCENT = 10
-EXCHANGED_PERCENT = 10
 # Products to exchange for come from this many lines, so that best sellers are chosen most often.
 DRAWN_LINES = 10_000
 MOVED_DAYS = 3
@@ -76,17 +74,12 @@ def multiply(sample: Shop, scale: int) -> None:
         f"""create view lines as
         with copies as (
             select lines_of_one.*, copy.range as copy,
-                   if(copy.range = 0, 100, hash(basket_id, product_id, copy.range) % 100) as chance,
+                   {scaled_shop.CHANCE},
                    if(copy.range = 0, 0,
                       cast(hash(basket_id, copy.range) % {2 * MOVED_DAYS + 1} as integer) - {MOVED_DAYS}) as days
             from lines_of_one cross join range({scale}) as copy
         ),
-        numbered as (
-            select *,
-                   case when chance between {DROPPED_PERCENT} and {DROPPED_PERCENT + EXCHANGED_PERCENT - 1}
-                   then cast(hash(product_id, basket_id, copy) % {drawn} as bigint) end as number
-            from copies where chance >= {DROPPED_PERCENT}
-        )
+        numbered as ({scaled_shop.kept_lines(drawn)})
         select
             numbered.customer_id || '-' || numbered.copy as customer_id,
             numbered.basket_id || '-' || numbered.copy as basket_id,

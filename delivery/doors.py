@@ -441,7 +441,7 @@ class Doors:
             category: the category's key, name or label.
             limit: how many at most; None: all.
             minimum: only those with at least this likelihood.
-            best: only where the category is among so many of the customer's best.
+            best: only where the category is among this many of the customer's best.
         """
         with self.snapshots.lease() as snapshot:
             connection = self._connection(snapshot, caller, OPPORTUNITIES)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from delivery.policy import near
+from delivery.policy import alike, near
 
 
 class DoorError(Exception):
@@ -20,9 +20,9 @@ class DoorError(Exception):
 
     def __init__(self, detail: str, *, wanted: str | None = None, names: Iterable[str] = ()) -> None:
         names = list(names)
-        self.alternatives = [] if wanted is None else _near(wanted, names)
-        alike = f"; did you mean {' or '.join(self.alternatives)}?" if self.alternatives else ""
-        super().__init__(detail + (alike or ("" if detail.endswith((".", "?")) else ".")))
+        self.alternatives = [] if wanted is None else alike(wanted, names)
+        question = "" if wanted is None else near(wanted, names)
+        super().__init__(detail + (question or ("" if detail.endswith((".", "?")) else ".")))
 
 
 class UnknownNameError(DoorError):
@@ -59,8 +59,3 @@ class NotPublishedError(DoorError):
     """There is nothing to ask yet."""
 
     status, slug, title = 503, "not-published", "Nothing is published yet"
-
-
-def _near(wanted: str, names: list[str]) -> list[str]:
-    found = near(wanted, names)
-    return found.removeprefix("; did you mean ").removesuffix("?").split(" or ") if found else []

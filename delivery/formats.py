@@ -34,7 +34,7 @@ _CHUNK = 1 << 16
 
 
 class TooManyRowsError(Exception):
-    """A sheet cannot have so many rows."""
+    """There are more rows than a sheet can have."""
 
 
 @dataclass(frozen=True)

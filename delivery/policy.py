@@ -484,19 +484,28 @@ def postgres_hash(key: str, schema: str) -> str:
     )
 
 
-def near(name: str, names: Iterable[str], most: int = 3) -> str:
+def alike(name: str, names: Iterable[str]) -> list[str]:
+    """Find the names that are like a misspelt one, the most like it first; at most three.
+
+    Args:
+        name: the misspelt name.
+        names: those that exist.
+    """
+    return get_close_matches(name, list(names), 3, 0.6)
+
+
+def near(name: str, names: Iterable[str]) -> str:
     """Say which names are like a misspelt one, for the end of a message.
 
     Args:
         name: the misspelt name.
         names: those that exist.
-        most: how many to give.
 
     Returns:
         Empty where none is like it.
     """
-    alike = get_close_matches(name, list(names), most, 0.6)
-    return f"; did you mean {' or '.join(alike)}?" if alike else ""
+    found = alike(name, names)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
 
 
 def _action(policy: Policy, role: Role, table: Table, column: Column) -> Action:

@@ -19,7 +19,7 @@ from warehouse.paths import Paths
 from warehouse.safe_files import is_disk_full, replacing
 from warehouse.sql import quote_name, quote_table, quote_text
 
-# Nobody changes what was published.
+# What was published is not changed.
 READERS_FILE = 0o444
 
 # What readers have, among the notes of what is up to date.

@@ -704,7 +704,10 @@ def _routes(app: FastAPI) -> None:
         category: Annotated[_Text, Path(description="key, name or label of the category", examples=["Soft drinks"])],
         limit: Annotated[int | None, Query(ge=1, le=LONGEST_PAGE, description="files have all without it")] = None,
         minimum_likelihood: Annotated[float, Query(ge=0, le=1)] = 0,
-        best: Annotated[int | None, Query(ge=1, le=1_000, description="only among a customer's so many best")] = None,
+        best: Annotated[
+            int | None,
+            Query(ge=1, le=1_000, description="among this many of the customer's best"),
+        ] = None,
         wanted: Wanted = None,
     ) -> Response:
         """The most likely first, with the categories that speak for it."""
@@ -961,7 +964,7 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(TooManyRowsError)
     def too_many_rows(_: Request, error: TooManyRowsError) -> Response:
-        return problem(422, "too-many-rows", "The file cannot have so many rows", str(error))
+        return problem(422, "too-many-rows", "There are more rows than the file can have", str(error))
 
     @app.exception_handler(TokenError)
     def without_tokens(_: Request, error: TokenError) -> Response:

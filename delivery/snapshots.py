@@ -24,6 +24,7 @@ from sqlglot import exp
 from delivery.errors import DoorError, GoneError, NotPublishedError, TooSlowError
 from delivery.policy import Policy, Table, View, as_published, duckdb_hash, view
 from delivery.publication import publication_id
+from warehouse.connections import columns, count
 from warehouse.sql import quote_name, quote_table, quote_text
 
 # Publications that are kept open for cursors after another took their place, and for how long after their last use.
@@ -373,8 +374,11 @@ class Snapshots:
     def _opened(self) -> Snapshot:
         with duckdb.connect() as connection:
             connection.execute(f"attach {quote_text(str(self.file))} as published (read_only)")
-            tables = as_published(self.tables, _columns(connection))
-            counts = {table.full_name: _count(connection, table) for table in tables}
+            tables = as_published(self.tables, columns(connection))
+            counts = {
+                table.full_name: count(connection, f"published.{quote_table(table.schema, table.name)}")
+                for table in tables
+            }
             shops = [
                 Shop(*row)
                 for row in _all(
@@ -436,21 +440,6 @@ class Snapshots:
 def _identity(file: Path) -> tuple[int, int, int]:
     stat = file.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
-    columns: dict[tuple[str, str], dict[str, str]] = {}
-    for schema, table, column, kind in connection.execute(
-        "select schema_name, table_name, column_name, data_type from duckdb_columns() "
-        "where database_name = 'published' order by schema_name, table_name, column_index"
-    ).fetchall():
-        columns.setdefault((schema, table), {})[column] = kind
-    return columns
-
-
-def _count(connection: duckdb.DuckDBPyConnection, table: Table) -> int:
-    counted = connection.execute(f"select count(*) from published.{quote_table(table.schema, table.name)}").fetchall()
-    return int(counted[0][0])
 
 
 def _all(connection: duckdb.DuckDBPyConnection, sql: str) -> list[tuple[Any, ...]]:

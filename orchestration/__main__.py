@@ -179,9 +179,11 @@ def main(arguments: list[str] | None = None) -> int:
     status.add_argument("--json", action="store_true", help="all of it, for programs")
     backup = commands.add_parser("backup", help="copy warehouse, published folder and run history, and verify the copy")
     backup.add_argument("--list", action="store_true", help="name the backups, and verify each")
-    backup.add_argument("--days", type=int, default=backups.DAYS, help="keep the newest of so many days (default: 7)")
-    backup.add_argument("--weeks", type=int, default=backups.WEEKS, help="and of so many weeks (default: 4)")
-    backup.add_argument("--months", type=int, default=backups.MONTHS, help="and of so many months (default: 6)")
+    backup.add_argument(
+        "--days", type=int, default=backups.DAYS, help="days that keep their newest backup (default: 7)"
+    )
+    backup.add_argument("--weeks", type=int, default=backups.WEEKS, help="weeks that keep theirs (default: 4)")
+    backup.add_argument("--months", type=int, default=backups.MONTHS, help="months that keep theirs (default: 6)")
     restore = commands.add_parser("restore", help="put a backup in the place of what is there")
     restore.add_argument("folder", type=Path, nargs="?", help="the backup (default: the newest)")
     commands.add_parser("schedule", help="say when the nightly job runs by itself")

@@ -138,9 +138,9 @@ def prune(target: Path, days: int = DAYS, weeks: int = WEEKS, months: int = MONT
 
     Args:
         target: the folder of all backups.
-        days: keep the newest of each of so many days that have one.
-        weeks: and of so many weeks.
-        months: and of so many months.
+        days: how many days keep their newest one.
+        weeks: how many weeks do.
+        months: how many months do.
 
     Returns:
         Those that were removed.

@@ -89,7 +89,7 @@ def _free_slots(instance: dg.DagsterInstance, dead: set[str], this_run: str | No
             if slot.run_id == this_run:
                 continue
             run = None if slot.run_id in dead else instance.get_run_by_id(slot.run_id)
-            # Only one run is at work at a time, so nobody else can be using a slot then.
+            # Only one run is at work at a time, so no other run can be using a slot then.
             if this_run or run is None or run.is_finished:
                 storage.free_concurrency_slots_for_run(slot.run_id)
 

@@ -1,4 +1,4 @@
-"""Dagster's webserver, for nobody but those who ask for it by its own name.
+"""Dagster's webserver, only for requests that name it by a name of its own.
 
 Without that, any page that a person has open could read and start runs: by a name of its own that it points at this
 machine (DNS rebinding), or by a web socket, which browsers open to any address.

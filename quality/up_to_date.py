@@ -86,7 +86,9 @@ def code_versions(manifest: Manifest, connection: duckdb.DuckDBPyConnection, set
     return _versions(manifest, settings, raw)
 
 
-def replaces_rows(manifest: Manifest, connection: duckdb.DuckDBPyConnection, settings: Any) -> set[str]:
+def replaces_rows(
+    manifest: Manifest, connection: duckdb.DuckDBPyConnection, settings: Any, codes: Mapping[str, str]
+) -> set[str]:
     """Name the models of which a build has to replace no more than the rows of changed baskets.
 
     All other rows are what today's code makes of them: the code and settings are those of the build before, and so are
@@ -96,6 +98,7 @@ def replaces_rows(manifest: Manifest, connection: duckdb.DuckDBPyConnection, set
         manifest: dbt's.
         connection: the open warehouse.
         settings: as for `versions`.
+        codes: dbt's unique id to the version of its code, as of today.
 
     Returns:
         dbt's unique ids.
@@ -105,7 +108,6 @@ def replaces_rows(manifest: Manifest, connection: duckdb.DuckDBPyConnection, set
         return set()
     notes = connection.execute(f"select unique_id, version, code_version from {VERSIONS}").fetchall()
     built = {unique_id: (version_, code_version) for unique_id, version_, code_version in notes}
-    codes = code_versions(manifest, connection, settings)
     everywhere = _everywhere(manifest, settings)
     found = set()
     for unique_id, node in manifest["nodes"].items():

@@ -11,13 +11,12 @@
 {% macro should_full_refresh() -%}
   {%- set configured = config.get('full_refresh') -%}
   {%- set is_whole = flags.FULL_REFRESH if configured is none else configured -%}
-  {{ return(is_whole or not replaces_rows(model.name)) }}
+  {{ return(is_whole or not is_named_in('NEXT_AISLE_REPLACES_ROWS', model.name)) }}
 {%- endmacro %}
 
-{#- Whether this run lets a model replace only the rows of changed baskets. -#}
-{% macro replaces_rows(name) -%}
-  {%- if not execute %}{{ return(false) }}{% endif -%}
-  {{ return(name in env_var('NEXT_AISLE_REPLACES_ROWS', '').split(',')) }}
+{#- Whether the run that started dbt names a model or test in a variable of the environment. -#}
+{% macro is_named_in(variable, name) -%}
+  {{ return(execute and name in env_var(variable, '').split(',')) }}
 {%- endmacro %}
 
 {#- dbt's own macro, which says what rows of a model a test reads: new ones are enough where all others passed it before. -#}
@@ -26,7 +25,7 @@
   {%- if config.get('where') -%}
     {%- do conditions.append('(' ~ config.get('where') ~ ')') -%}
   {%- endif -%}
-  {%- if execute and model.name in env_var('NEXT_AISLE_TESTS_NEW_ROWS', '').split(',') -%}
+  {%- if is_named_in('NEXT_AISLE_TESTS_NEW_ROWS', model.name) -%}
     {%- set by_key = graph.nodes[model.attached_node].config.unique_key == 'basket_key' -%}
     {%- do conditions.append(has_changed_basket_key() if by_key else is_in_changed_baskets()) -%}
   {%- endif -%}
@@ -94,6 +93,22 @@
   {%- endfor %}
 {%- endmacro %}
 
+{#- Counts the purchase lines of two sides by some columns, one side with a minus: what adds up to zero is the same on both. -#}
+{% macro counted_lines(columns, fingerprint, sides, condition) -%}
+  {%- for rows, sign in sides %}
+    select
+      {{ columns | join(', ') }},
+      {{ sign }} count(*) as row_count,
+      {{ sign }} {{ fingerprint }} as fingerprint
+    from {{ rows }} as rows
+    where {{ condition }}
+    group by all
+  {%- if not loop.last %}
+    union all
+  {%- endif %}
+  {%- endfor %}
+{%- endmacro %}
+
 {#- Writes down the baskets whose purchase lines are no longer what the raw rows say; before int_purchase_lines. -#}
 {% macro find_changed_baskets() -%}
   {%- if is_incremental() %}
@@ -103,39 +118,20 @@
   ] %}
   {#- Of staging models that read one raw row for each of theirs, nothing but its delivery can change. #}
   {%- set row_by_row = sources_staged_row_by_row() %}
+  {%- set fingerprint = 'sum(hash(' ~ columns | join(', ') ~ '))' %}
+  {%- set status = "hash(is_superseded, coalesce(set_aside_reason, '') = 'held_delivery', delivered_at)" %}
+  {%- set is_row_by_row = is_one_of('source_name', row_by_row) %}
+  {%- set delivery = ['source_name', 'delivery', 'load_id'] %}
+  {%- set both = [('staged', '+'), (this, '-')] %}
   create or replace table build_state.changed_deliveries as
   with
   staged as (
     {{ delivered_rows('purchases') }}
   ),
   counted as (
-    {%- for rows, sign in [('staged', '+'), (this | string, '-')] %}
-    {%- if row_by_row %}
-    select
-      source_name,
-      delivery,
-      load_id,
-      {{ sign }} count(*) as row_count,
-      {{ sign }} cast(max(hash(is_superseded, coalesce(set_aside_reason, '') = 'held_delivery', delivered_at)) as hugeint)
-        as fingerprint
-    from {{ rows }} as rows
-    where {{ is_one_of('source_name', row_by_row) }}
-    group by all
+    {{ counted_lines(delivery, 'cast(max(' ~ status ~ ') as hugeint)', both, is_row_by_row) }}
     union all
-    {%- endif %}
-    select
-      source_name,
-      delivery,
-      load_id,
-      {{ sign }} count(*) as row_count,
-      {{ sign }} sum(hash({{ columns | join(', ') }})) as fingerprint
-    from {{ rows }} as rows
-    where not {{ is_one_of('source_name', row_by_row) }}
-    group by all
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
-    {%- endfor %}
+    {{ counted_lines(delivery, fingerprint, both, 'not ' ~ is_row_by_row) }}
   )
   select
     source_name,
@@ -145,24 +141,16 @@
   group by all
   having sum(row_count) <> 0 or sum(fingerprint) <> 0;
 
+  {%- set both = [
+      ('(' ~ lines_of_deliveries('changed_deliveries') ~ ')', '+'),
+      ('(' ~ lines_of_deliveries('changed_deliveries', this) ~ ')', '-')
+  ] %}
+  {%- set is_of_changed_delivery = "(source_name, coalesce(delivery, ''), coalesce(load_id, ''))"
+      ~ ' in (select source_name, delivery, load_id from build_state.changed_deliveries)' %}
   create or replace table {{ changed_baskets() }} as
   with
   counted as (
-    {%- for built, sign in [(none, '+'), (this, '-')] %}
-    select
-      source_name,
-      coalesce(basket_id, '') as basket_id,
-      {{ sign }} count(*) as row_count,
-      {{ sign }} sum(hash({{ columns | join(', ') }})) as fingerprint
-    from ({{ lines_of_deliveries('changed_deliveries', built) }}) as rows
-    where
-      (source_name, coalesce(delivery, ''), coalesce(load_id, ''))
-      in (select source_name, delivery, load_id from build_state.changed_deliveries)
-    group by all
-    {%- if not loop.last %}
-    union all
-    {%- endif %}
-    {%- endfor %}
+    {{ counted_lines(['source_name', "coalesce(basket_id, '') as basket_id"], fingerprint, both, is_of_changed_delivery) }}
   )
   select
     source_name,

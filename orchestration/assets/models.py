@@ -213,11 +213,6 @@ def _build(
     with connect(project.paths) as connection:
         versions = up_to_date.versions(manifest, connection, settings)
         codes = up_to_date.code_versions(manifest, connection, settings)
-        # What a person chooses is built whole, and so is what is not to be noted.
-        is_whole = everything or variables or context.is_subset
-        replaced = set() if is_whole else up_to_date.replaces_rows(manifest, connection, settings)
-        whole_at = up_to_date.tests_new_rows(manifest, connection, codes, replaced)
-        up_to_date.begin_changes(connection)
         if everything:
             up_to_date.forget(connection, versions)
         # A person who chooses some models wants these built.
@@ -234,6 +229,13 @@ def _build(
             left_out |= new_deliveries
             # Whatever comes of the held rows, the next run is to count them again.
             up_to_date.forget(connection, new_deliveries)
+        replaced: set[str] = set()
+        # What a person chooses is built whole, and so is what is not to be noted.
+        if not (everything or variables or context.is_subset):
+            replaced = up_to_date.replaces_rows(manifest, connection, settings, codes) & (nodes.keys() - left_out)
+        if replaced:
+            up_to_date.begin_changes(connection)
+        whole_at = up_to_date.tests_new_rows(manifest, connection, codes, replaced)
     built = Built(
         {},
         {},
@@ -267,10 +269,9 @@ def _build(
     if variables:
         command += ["--vars", json.dumps(variables)]
     try:
-        names = {unique_id: node["name"] for unique_id, node in nodes.items()}
         export_replaced_models(
-            (names[unique_id] for unique_id in replaced & names.keys()),
-            (names[unique_id] for unique_id in whole_at.keys() & names.keys()),
+            (nodes[unique_id]["name"] for unique_id in replaced),
+            (nodes[unique_id]["name"] for unique_id in whole_at.keys() & nodes.keys()),
         )
         for event in dbt.cli(command, context=context, target_path=target).stream():
             if isinstance(event, dg.Output):
@@ -288,9 +289,17 @@ def _build(
                 built.others.append(event)
     except DagsterDbtCliRuntimeError as raised:
         built.error = raised
-    if replaced:
-        with connect(project.paths, read_only=True) as connection:
-            rows = up_to_date.replaced_rows(connection)
+    rows: dict[str, int] = {}
+    if not variables and not context.is_subset:
+        succeeded = dbt_successes(target)
+        with connect(project.paths) as connection:
+            versions = {unique_id: versions[unique_id] for unique_id in succeeded & versions.keys()}
+            up_to_date.note(
+                connection, versions, context.run_id, codes=codes, whole_at=whole_at, is_judged=after_recording
+            )
+            if replaced:
+                rows = up_to_date.replaced_rows(connection)
+    if rows:
         built.replaced = {tables[unique_id]: count for unique_id, count in rows.items()}
         for key, check in built.checks.items():
             test = str(check.metadata["unique_id"].value) if "unique_id" in check.metadata else ""
@@ -301,15 +310,8 @@ def _build(
                 built.checks[key] = check._replace(metadata={**check.metadata, "rows_read": read})
         context.log.info(
             f"of {len(rows)} models only the rows of changed baskets were replaced",
-            extra={"replaced": {".".join(tables[unique_id].path): count for unique_id, count in rows.items()}},
+            extra={"replaced": {".".join(key.path): count for key, count in built.replaced.items()}},
         )
-    if not variables and not context.is_subset:
-        succeeded = dbt_successes(target)
-        with connect(project.paths) as connection:
-            versions = {unique_id: versions[unique_id] for unique_id in succeeded & versions.keys()}
-            up_to_date.note(
-                connection, versions, context.run_id, codes=codes, whole_at=whole_at, is_judged=after_recording
-            )
     return built
 
 

@@ -135,7 +135,7 @@ def correct(landing: Path, number: int) -> None:
 
 
 def sweep(folder: Path, kills: int, seed: int, say: Any = print) -> Sweep:
-    """Kill, run once more and compare, so many times.
+    """Kill, run once more and compare, again and again.
 
     Args:
         folder: an empty folder.

@@ -1,4 +1,4 @@
-"""A run whose process is gone is noticed, failed and repeated once, whoever started it, and nothing waits behind it."""
+"""A run whose process is gone is noticed, failed and repeated once, however it was started; nothing waits for it."""
 
 import contextlib
 import os

@@ -234,6 +234,11 @@ def row_level() -> dict[str, Any]:
     return manifest
 
 
+def replaces(connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any], **settings: Any) -> set[str]:
+    codes = up_to_date.code_versions(manifest, connection, settings)
+    return up_to_date.replaces_rows(manifest, connection, settings, codes)
+
+
 def note_all(connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> None:
     built = up_to_date.versions(manifest, connection, {})
     codes = up_to_date.code_versions(manifest, connection, {})
@@ -242,22 +247,22 @@ def note_all(connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) ->
 
 def test_rows_are_replaced_where_only_raw_rows_changed(connection: duckdb.DuckDBPyConnection) -> None:
     manifest = row_level()
-    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    assert replaces(connection, manifest) == set()
     note_all(connection, manifest)
     both = {"model.lines", "model.total"}
-    assert up_to_date.replaces_rows(manifest, connection, {}) == both
+    assert replaces(connection, manifest) == both
     connection.execute("insert into raw_corner.purchases values (2, 1.5)")
-    assert up_to_date.replaces_rows(manifest, connection, {}) == both
+    assert replaces(connection, manifest) == both
     # Whatever decides about rows that did not come now: settings, code, columns of the raw table.
-    assert up_to_date.replaces_rows(manifest, connection, {"horizon": 7}) == set()
+    assert replaces(connection, manifest, horizon=7) == set()
     manifest["nodes"]["model.total"]["raw_code"] = "z"
-    assert up_to_date.replaces_rows(manifest, connection, {}) == {"model.lines"}
+    assert replaces(connection, manifest) == {"model.lines"}
     manifest["nodes"]["model.staged"]["raw_code"] = "z"
-    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    assert replaces(connection, manifest) == set()
     manifest = row_level()
-    assert up_to_date.replaces_rows(manifest, connection, {}) == both
+    assert replaces(connection, manifest) == both
     connection.execute("alter table raw_corner.purchases add column note varchar")
-    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    assert replaces(connection, manifest) == set()
 
 
 def test_a_model_that_is_not_in_step_with_what_it_reads_is_built_whole(connection: duckdb.DuckDBPyConnection) -> None:
@@ -265,10 +270,10 @@ def test_a_model_that_is_not_in_step_with_what_it_reads_is_built_whole(connectio
     note_all(connection, manifest)
     # A build that was killed after the lines: the total is of the lines before.
     up_to_date.forget(connection, ["model.total"])
-    assert up_to_date.replaces_rows(manifest, connection, {}) == {"model.lines"}
+    assert replaces(connection, manifest) == {"model.lines"}
     note_all(connection, manifest)
     up_to_date.forget(connection, ["model.lines"])
-    assert up_to_date.replaces_rows(manifest, connection, {}) == set()
+    assert replaces(connection, manifest) == set()
     # Lines of other rows than the total was built from.
     note_all(connection, manifest)
     connection.execute("insert into raw_corner.purchases values (2, 1.5)")
@@ -276,15 +281,15 @@ def test_a_model_that_is_not_in_step_with_what_it_reads_is_built_whole(connectio
     codes = up_to_date.code_versions(manifest, connection, {})
     lines = {unique_id: newer[unique_id] for unique_id in ("model.staged", "model.lines")}
     up_to_date.note(connection, lines, "second", codes=codes)
-    assert up_to_date.replaces_rows(manifest, connection, {}) == {"model.lines"}
+    assert replaces(connection, manifest) == {"model.lines"}
 
 
 def test_a_warehouse_of_a_version_without_code_versions_is_built_whole(connection: duckdb.DuckDBPyConnection) -> None:
     note_all(connection, row_level())
     connection.execute("alter table build_state.versions drop column code_version")
-    assert up_to_date.replaces_rows(row_level(), connection, {}) == set()
+    assert replaces(connection, row_level()) == set()
     note_all(connection, row_level())
-    assert up_to_date.replaces_rows(row_level(), connection, {}) == {"model.lines", "model.total"}
+    assert replaces(connection, row_level()) == {"model.lines", "model.total"}
 
 
 def test_replaced_rows_are_those_of_this_build(connection: duckdb.DuckDBPyConnection) -> None:
@@ -310,7 +315,7 @@ def with_tests() -> dict[str, Any]:
 
 def new_rows_only(connection: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> dict[str, dt.datetime]:
     codes = up_to_date.code_versions(manifest, connection, {})
-    replaced = up_to_date.replaces_rows(manifest, connection, {})
+    replaced = replaces(connection, manifest)
     return up_to_date.tests_new_rows(manifest, connection, codes, replaced)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.database_servers import free_port
 from tests.delivery.doors.conftest import House
-from tests.delivery.doors.test_service import free_port, serve, wait_for
+from tests.delivery.doors.test_service import serve, wait_for
 
 # For each of some twenty kinds of request.
 EXAMPLES = int(os.environ.get("NEXT_AISLE_FUZZ_EXAMPLES", "500"))

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.database_servers import free_port
 from delivery import formats, policy
 from tests.conftest import PROJECT_DIR
 from tests.delivery.doors import made
@@ -119,7 +119,7 @@ def test_paging_ends_on_the_publication_it_began_with(own_house: House) -> None:
         assert page["meta"]["publication"] == before["meta"]["publication"]
         rows, cursor = rows + page["data"], page["next"]
     assert rows == before["data"]
-    # Only so many are kept open.
+    # Only the newest few are kept open.
     for extra in range(4):
         made.publish(own_house.file, own_house.tables, extra_rows=extra)
         time.sleep(0.25)
@@ -272,12 +272,6 @@ def test_a_failure_inside_says_nothing_of_itself(own_house: House, monkeypatch: 
     monkeypatch.setattr(own_house.client.app.state.service.doors, "metrics", fails)  # type: ignore[attr-defined]
     answer = own_house.get("admin", "/v1/metrics")
     assert answer.status_code == 500 and "secret" not in answer.text and answer.json()["request"]
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def serve(data: Path, port: int, *options: str) -> "subprocess.Popen[str]":
