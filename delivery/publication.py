@@ -13,7 +13,7 @@ import duckdb
 from delivery.contract import files
 from quality import up_to_date
 from quality.audit import is_audited, keeping_marks
-from warehouse.connections import FILE_FORMAT, PUBLISHED_DELIVERIES, connect, count, tables
+from warehouse.connections import PUBLISHED_DELIVERIES, connect, count, database_config, tables
 from warehouse.digests import digest
 from warehouse.paths import Paths
 from warehouse.safe_files import is_disk_full, replacing
@@ -309,7 +309,7 @@ def _copy(
     """Copy and describe the tables; gives the rows and the columns of each."""
     row_counts: dict[str, int] = {}
     columns: dict[str, list[str]] = {}
-    with duckdb.connect(str(target), config=FILE_FORMAT) as connection:
+    with duckdb.connect(str(target), config=database_config()) as connection:
         connection.execute(f"attach {quote_text(str(source))} as warehouse (read_only)")
         for schema, table in tables:
             name = quote_table(schema, table)

@@ -8,12 +8,17 @@ import duckdb
 
 from warehouse.locks import Say
 from warehouse.paths import Paths
+from warehouse.settings import memory_limit
 from warehouse.sql import quote_text
 
 # What DuckDB writes new files with; 1.3 and later read them. Its strings are packed by a method that is new in 1.3:
 # int_purchase_lines, fct_purchases and the published copy take 15 to 25 % less processor time than in DuckDB's default
 # format, which 0.10 can read, and 5 % less disk (2026-11-20, medians of 3 interleaved runs on two cores).
 FILE_FORMAT: dict[str, str | bool | int | float | list[str]] = {"storage_compatibility_version": "v1.3.0"}
+
+# Bytes of memory for DuckDB; what needs more is written to the disk. At ten times the sample all models together
+# take about 4 % more processor time with it (docs/performance.md).
+MEMORY_LIMIT = 3_000_000_000
 
 # How long to wait for another process to let go of the warehouse file. A killed run may leave a dbt process
 # behind that finishes its current model before it notices; the longest model of the sample takes seconds.
@@ -26,6 +31,22 @@ PUBLISHED_DELIVERIES = "raw_published.deliveries"
 
 class WarehouseBusyError(Exception):
     """Another process holds the warehouse file and did not let go in time."""
+
+
+def database_config() -> dict[str, str | bool | int | float | list[str]]:
+    """Give the settings of the warehouse and the published copy: the format of new files, and how much memory to take.
+
+    A process opens one file with one configuration only.
+    """
+    return {**FILE_FORMAT, "memory_limit": memory_limit() or f"{min(MEMORY_LIMIT, _duckdb_takes())}B"}
+
+
+@functools.cache
+def _duckdb_takes() -> int:
+    """Ask DuckDB how many bytes of memory it takes by itself: 80 % of the machine's, or of a container's limit."""
+    limit = in_memory().execute("select current_setting('memory_limit')").fetchall()[0][0]
+    number, unit = limit.split()
+    return int(float(number) * 1024 ** ("bytes", "KiB", "MiB", "GiB", "TiB").index(unit))
 
 
 @functools.cache
@@ -59,7 +80,7 @@ def connect(
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
-            return duckdb.connect(str(paths.warehouse), read_only=read_only, config=FILE_FORMAT)
+            return duckdb.connect(str(paths.warehouse), read_only=read_only, config=database_config())
         except duckdb.IOException as error:
             if "lock" not in str(error).lower():
                 raise

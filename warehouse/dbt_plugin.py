@@ -11,7 +11,7 @@ import duckdb
 from dbt.adapters.duckdb.credentials import DuckDBCredentials
 from dbt.adapters.duckdb.plugins import BasePlugin
 
-from warehouse.connections import FILE_FORMAT, WarehouseBusyError, connect
+from warehouse.connections import WarehouseBusyError, connect, database_config
 from warehouse.paths import Paths
 
 # Someone who types a dbt command does not want to wait long; the nightly run waits before it starts dbt.
@@ -35,13 +35,13 @@ class Plugin(BasePlugin):
 
         Args:
             creds: the chosen output of the profile.
-            config: what DuckDB is opened with; gets the file format.
+            config: what DuckDB is opened with; gets the file format and the limit of memory.
 
         Raises:
             RuntimeError: the warehouse is held by another process, or nothing is published yet. Of this type of error
                 dbt prints the message, of any other a traceback.
         """
-        config.update(FILE_FORMAT)
+        config.update(database_config())
         # dbt tries to connect again while it handles the error.
         if self.refusal is None:
             self.refusal = _refusal(creds)

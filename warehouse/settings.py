@@ -20,6 +20,9 @@ NIGHTLY_AT, WAIT_UNTIL = dt.time(2), dt.time(4)
 # The address of the PostgreSQL database for Dagster's runs and events; Dagster reads it from the environment by itself.
 DAGSTER_POSTGRES_URL = "NEXT_AISLE_DAGSTER_POSTGRES_URL"
 
+# Read where a connection is opened, in dbt's process too.
+MEMORY_LIMIT = "NEXT_AISLE_MEMORY_LIMIT"
+
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
 
 
@@ -46,6 +49,8 @@ class Settings(BaseSettings):
         wait_until: how long it waits for a shop whose file of yesterday has not landed; the same time as `nightly_at`:
             not at all.
         ui_hosts: the names that the UI has in addition to localhost, separated by commas, such as aisle.example.org.
+        memory_limit: how much memory DuckDB may take for a run, such as 8GB, before it writes to the disk; None: 3 GB,
+            or four fifths of the machine's where that is less.
     """
 
     model_config = SettingsConfigDict(
@@ -61,6 +66,7 @@ class Settings(BaseSettings):
     nightly_at: dt.time = NIGHTLY_AT
     wait_until: dt.time = WAIT_UNTIL
     ui_hosts: str = ""
+    memory_limit: Annotated[str, Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")] | None = None
     ui_url: Annotated[str, AfterValidator(lambda url: url.rstrip("/"))] = "http://localhost:3000"
     alerts: AbsolutePath | None = None
     readers: str | None = None
@@ -84,6 +90,11 @@ class Settings(BaseSettings):
 def dagster_postgres_url() -> str | None:
     """Give the address of the PostgreSQL database for Dagster's runs; None where they are kept in the data folder."""
     return os.environ.get(DAGSTER_POSTGRES_URL) or None
+
+
+def memory_limit() -> str | None:
+    """Give the memory that DuckDB may take, such as 8GB; None where nothing is set."""
+    return os.environ.get(MEMORY_LIMIT) or None
 
 
 def environment(paths: Paths) -> dict[str, str]:

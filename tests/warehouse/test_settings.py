@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
+from pydantic import ValidationError
 
 from warehouse.paths import DBT_DIR, PROJECT_DIR, Paths
 from warehouse.settings import Settings
@@ -61,3 +63,18 @@ def test_importing_the_rooms_writes_nothing(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert not nowhere.exists()
+
+
+@pytest.mark.parametrize("limit", ["8GB", "512 MiB", "1.5GB"])
+def test_memory_is_a_number_with_a_unit(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXT_AISLE_MEMORY_LIMIT", limit)
+    assert Settings().memory_limit == limit
+    # DuckDB reads it as well.
+    duckdb.connect(config={"memory_limit": limit}).close()
+
+
+@pytest.mark.parametrize("limit", ["8", "plenty", "80%", "-1GB"])
+def test_memory_without_a_number_or_a_unit_is_refused(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXT_AISLE_MEMORY_LIMIT", limit)
+    with pytest.raises(ValidationError, match="memory_limit"):
+        Settings()
