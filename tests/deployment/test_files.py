@@ -1,6 +1,7 @@
 """The files for production: read by systemd, nginx and PyYAML themselves, and in step with the project."""
 
 import configparser
+import datetime as dt
 import re
 import shutil
 import subprocess
@@ -14,7 +15,8 @@ from tests.conftest import PROJECT_DIR
 from warehouse.settings import DAGSTER_POSTGRES_URL, Settings
 
 FOLDER = PROJECT_DIR / "deployment"
-UNITS = sorted((FOLDER / "systemd").glob("*.service"))
+BACKUP = FOLDER / "systemd" / "next-aisle-backup.service"
+UNITS = sorted(unit for unit in (FOLDER / "systemd").glob("*.service") if unit != BACKUP)
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
@@ -29,12 +31,31 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
-def test_a_service_is_restarted_private_and_listens_on_this_machine_only(unit: Path) -> None:
+def read_unit(unit: Path) -> configparser.RawConfigParser:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
     parser.read(unit)
-    service = parser["Service"]
+    return parser
+
+
+def test_a_backup_is_made_each_day_and_made_up_for_and_is_as_private_as_a_service() -> None:
+    service, timer = read_unit(BACKUP)["Service"], read_unit(BACKUP.with_suffix(".timer"))["Timer"]
+    assert service["Type"] == "oneshot" and service["ExecStart"].endswith("-m orchestration backup")
+    same = ("User", "Group", "UMask", "NoNewPrivileges", "ProtectSystem", "ReadWritePaths", "WorkingDirectory")
+    daemon = read_unit(FOLDER / "systemd" / "next-aisle-daemon.service")["Service"]
+    assert {name: service[name] for name in same} == {name: daemon[name] for name in same}
+    assert timer["Persistent"] == "true"
+    assert BACKUP.with_suffix(".timer").name in (FOLDER / "systemd" / "next-aisle.target").read_text()
+    if shutil.which("systemd-analyze"):
+        command = ["systemd-analyze", "calendar", "--iterations=2", timer["OnCalendar"]]
+        asked = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        days = [dt.date.fromisoformat(day) for day in re.findall(r"(?:Next elapse|Iter[^:]*): \w+ ([\d-]+)", asked)]
+        assert days[1] - days[0] == dt.timedelta(days=1)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_service_is_restarted_private_and_listens_on_this_machine_only(unit: Path) -> None:
+    service = read_unit(unit)["Service"]
     assert service["UMask"] == "0077"
     assert service["Restart"] == "always"
     assert service["User"] == "next-aisle"
