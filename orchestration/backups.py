@@ -20,6 +20,9 @@ KEPT = ("warehouse.duckdb", "audited", "published", "run_history", "alerts.json"
 MANIFEST = "backup.json"
 UNFINISHED = ".part"
 
+# What the folder is called, with the time, that has what was there before a backup was restored.
+BEFORE_RESTORE = "before_restore_"
+
 # How many are kept: the newest of each of the last days, weeks and months.
 DAYS, WEEKS, MONTHS = 7, 4, 6
 
@@ -177,7 +180,7 @@ def restore(paths: Paths, folder: Path, say: Say = print) -> Backup:
     """
     backup = verify(folder)
     with only_run(paths, f"restore-{os.getpid()}", say), only_writer(paths, say):
-        before = paths.root / f"before_restore_{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%S}"
+        before = paths.root / f"{BEFORE_RESTORE}{dt.datetime.now(dt.UTC):%Y-%m-%dT%H%M%S}"
         before.mkdir(parents=True)
         for name in (*KEPT, "warehouse.duckdb.wal"):
             if (paths.root / name).exists():

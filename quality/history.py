@@ -5,7 +5,9 @@ rebuilt, and a run is in it as a whole or not at all. Names and types of the col
 declares for the source `history`.
 """
 
+import datetime as dt
 import json
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +111,38 @@ def read(paths: Paths, run: KnownRun) -> dict[str, Any]:
     file = _file(paths, run.run_number, run.run_id)
     content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     return content
+
+
+# The parts of a run that are kept as long as the run itself: which delivery came with which run.
+ALWAYS_KEPT = ("run", "deliveries")
+
+
+def thin(paths: Paths, before: dt.datetime) -> int:
+    """Remove the checks, steps and objectives from the files of old runs. That a run was, and what it loaded, stays.
+
+    Args:
+        paths: where data lives.
+        before: files last written before this time; with a zone.
+
+    Returns:
+        How many files became smaller. One that cannot be read is left as it is: `load` names it.
+    """
+    thinned = 0
+    for file in paths.run_history.glob("*.json"):
+        written = file.stat().st_mtime
+        if written >= before.timestamp():
+            continue
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            kept = {part: content[part] for part in ALWAYS_KEPT}
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if content.keys() != kept.keys():
+            write_text(file, json.dumps(kept, indent=1))
+            # Its age stays, for backups and for the next look.
+            os.utime(file, (written, written))
+            thinned += 1
+    return thinned
 
 
 def load(connection: duckdb.DuckDBPyConnection, paths: Paths, columns: Columns) -> History:

@@ -41,6 +41,10 @@ class Settings(BaseSettings):
         readers: the group that may read the published folder; None: its files belong to the user alone.
         backups: the folder of the backups; None: `backups/` in the data folder.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
+        keep_history_days: how many days the run history keeps the single checks and steps of a run.
+        keep_runs_days: how many days Dagster keeps a run with its events and its captured output.
+        keep_logs_days: how many days log files and captured output are kept.
+        keep_aside_days: how many days a warehouse is kept that was set aside, and what was there before a restore.
         postgres_url: the PostgreSQL database that the published tables are also written to, after each publication
             too, such as postgresql://user@host:5432/database; None: none.
         postgres_password: its user's password; None: in the address, or where libpq looks (PGPASSWORD, ~/.pgpass).
@@ -72,6 +76,12 @@ class Settings(BaseSettings):
     readers: str | None = None
     backups: AbsolutePath | None = None
     keep_superseded_days: int = Field(default=KEEP_SUPERSEDED_DAYS, ge=0)
+    # The objectives look back 28 days.
+    keep_history_days: int = Field(default=400, ge=60)
+    # Tests of rows that did not change are a week old at most.
+    keep_runs_days: int = Field(default=90, ge=14)
+    keep_logs_days: int = Field(default=30, ge=1)
+    keep_aside_days: int = Field(default=14, ge=1)
     # Neither is printed with the settings.
     postgres_url: SecretStr | None = None
     postgres_password: SecretStr | None = None
