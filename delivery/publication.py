@@ -280,6 +280,27 @@ def note_published_deliveries(paths: Paths) -> int:
         return count(connection, PUBLISHED_DELIVERIES)
 
 
+def published_deliveries(paths: Paths) -> list[tuple[str, str, str]]:
+    """Name the deliveries behind the published copy, as the copy itself has them.
+
+    Args:
+        paths: where data lives.
+
+    Returns:
+        (source, table, delivery) of each, in their order; none where nothing was published.
+
+    Raises:
+        PublicationError: the copy is damaged.
+    """
+    if found := damage(paths):
+        raise PublicationError(found)
+    with duckdb.connect() as connection:
+        _note_deliveries(connection, paths)
+        return connection.execute(
+            f"select distinct source_name, table_name, delivery from {PUBLISHED_DELIVERIES} order by all"
+        ).fetchall()
+
+
 def _note_deliveries(connection: duckdb.DuckDBPyConnection, paths: Paths) -> None:
     deliveries = "select null::varchar, null::varchar, null::varchar, null::timestamp where false"
     if paths.published.exists() and not damage(paths):

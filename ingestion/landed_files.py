@@ -326,6 +326,7 @@ def _cents(columns: Sequence[str]) -> str:
 def _note(report: TableReport, file: CheckedDelivery, known: Mapping[tuple[str, str], str]) -> None:
     report.deliveries_loaded += 1
     report.rows_loaded += file.row_count
+    report.bytes_loaded = (report.bytes_loaded or 0) + file.delivery.path.stat().st_size
     report.rows_quarantined += len(file.bad_rows)
     if file.bad_rows:
         report.warnings.append(

@@ -378,8 +378,9 @@ def rebuild(paths: Paths) -> str:
         paths: where data lives.
     """
     return (
-        f"Move {paths.warehouse} aside and run again: it is rebuilt from what can still be delivered (landed files, "
-        "and what databases and APIs still have)."
+        f"Restore a backup (uv run python -m orchestration restore), or have {paths.warehouse} set aside and loaded "
+        "again from what can still be delivered, landed files and what databases and APIs still have "
+        "(uv run python -m orchestration rebuild --from-landing)."
     )
 
 

@@ -28,6 +28,7 @@ class TableReport:
         rows_loaded: rows in the loaded files, without those set aside.
         rows_quarantined: rows of the loaded files that were set aside.
         rows_total: rows in the raw table afterwards.
+        bytes_loaded: bytes of the landed files that were loaded; None where none were, and of other sources.
         new_columns: columns that came for the first time, with their type.
         fields_not_taken: fields that an API sent and that the table has no column for.
         warnings: what was loaded and deserves a look, a sentence each.
@@ -40,6 +41,7 @@ class TableReport:
     rows_loaded: int = 0
     rows_quarantined: int = 0
     rows_total: int = 0
+    bytes_loaded: int | None = None
     new_columns: dict[str, str] = field(default_factory=dict)
     fields_not_taken: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,21 @@ from orchestration.instance import StorageError, home, open_instance, run_job
 from orchestration.schedules import TimezoneError, read_hours
 from orchestration.services import run_services
 from quality.objectives import ObjectivesError
+from warehouse.damage import is_suspected
 from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
 from warehouse.locks import alive
 from warehouse.settings import Settings
 from warehouse.terminal import Terminal, error
 
 
-def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False, full_refresh: bool = False) -> int:
+def run_nightly(
+    settings: Settings,
+    console: Terminal,
+    *,
+    verbose: bool = False,
+    full_refresh: bool = False,
+    from_raw: Mapping[str, object] | None = None,
+) -> int:
     """Run the nightly job in this process and print its summary.
 
     Only one run is under way at a time, also of those that the UI started: a second waits for the first.
@@ -37,6 +45,7 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False,
         console: where progress and summary go; everything else goes to a file in the data folder's logs/.
         verbose: print a line for each model too.
         full_refresh: build and test every model, also those that are up to date.
+        from_raw: what is to be loaded again (`recovery.FromRaw`); None: nothing.
 
     Returns:
         The exit code: 0 when published, 1 when not.
@@ -58,17 +67,61 @@ def run_nightly(settings: Settings, console: Terminal, *, verbose: bool = False,
     ):
         from orchestration.definitions import defs
 
-        job, run_id = defs().resolve_job_def("nightly"), str(uuid.uuid4())
-        with alive(paths, run_id), shown(console, read_manifest(prepare(settings)), verbose=verbose):
-            config: dict[str, Any] = {"loggers": {"progress": {}}}
-            if full_refresh:
-                config["ops"] = {"build_models": {"config": {"full_refresh": True}}}
-            result = run_job(instance, job, config, run_id=run_id)
+        job = defs().resolve_job_def("nightly")
+        config: dict[str, Any] = {"loggers": {"progress": {}}}
+        ops: dict[str, Any] = {}
+        if full_refresh:
+            ops["build_models"] = {"config": {"full_refresh": True}}
+        if from_raw:
+            ops["published__deliveries"] = {"config": dict(from_raw)}
+        if ops:
+            config["ops"] = ops
+        for attempt in range(2):
+            run_id = str(uuid.uuid4())
+            with alive(paths, run_id), shown(console, read_manifest(prepare(settings)), verbose=verbose):
+                result = run_job(instance, job, config, run_id=run_id)
+            if result.success or attempt or not is_suspected(paths):
+                break
+            # The night is not over: the next run mends what this one came across.
+            console.print("  ! warning: the warehouse is damaged, says a step that failed; running again, to mend it")
         told = _tell(settings, instance)
     print_summary(result, paths, time.monotonic() - started, console, log_file)
     if told:
         console.hanging("Alerts        ", told)
     return 0 if result.success else 1
+
+
+REBUILD = """\
+Build and test everything again, judge and publish it, as a run of its own: it waits for another run, and another waits
+for it. Readers keep what they have until it has succeeded; nothing is removed.
+
+  rebuild                  all models and tests, from the raw tables as they are
+  rebuild --since DATE     the deliveries of that day and later are loaded again first, as newer versions of themselves
+  rebuild --from-landing   the warehouse is set aside, and everything that is landed is loaded into a new one"""
+
+
+def run_rebuild(settings: Settings, chosen: argparse.Namespace) -> int:
+    """Build everything again from raw, or from what is landed.
+
+    Args:
+        settings: where data lives.
+        chosen: the options of the command.
+
+    Returns:
+        The exit code: 0 when published, or when it was only asked; 1 when not.
+    """
+    from orchestration.recovery import plan
+
+    if chosen.dry_run:
+        for line in plan(settings, from_landing=chosen.from_landing, day=chosen.since):
+            print(line)
+        return 0
+    from_raw = {
+        "from_landing": chosen.from_landing,
+        "without_missing": chosen.without_missing,
+        "since": str(chosen.since or ""),
+    }
+    return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose, full_refresh=True, from_raw=from_raw)
 
 
 def _tell(settings: Settings, instance: dg.DagsterInstance) -> str:
@@ -169,6 +222,26 @@ def main(arguments: list[str] | None = None) -> int:
     nightly.add_argument(
         "--full-refresh", action="store_true", help="build and test every model, also those that are up to date"
     )
+    rebuild = commands.add_parser(
+        "rebuild",
+        help="build and test everything again from the raw tables, or load it again too",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description=REBUILD,
+    )
+    rebuild.add_argument("-v", "--verbose", action="store_true", help="print a line for each model too")
+    again = rebuild.add_mutually_exclusive_group()
+    again.add_argument(
+        "--from-landing", action="store_true", help="set the warehouse aside, and load all landed files into a new one"
+    )
+    again.add_argument(
+        "--since", type=dt.date.fromisoformat, metavar="DATE", help="load the deliveries of this day and later again"
+    )
+    rebuild.add_argument(
+        "--without-missing",
+        action="store_true",
+        help="with --from-landing: also when published deliveries are not landed any more; they are gone then",
+    )
+    rebuild.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     commands.add_parser("home", help="print the folder for DAGSTER_HOME, prepared for `dg dev` and `dg launch`")
     ui = commands.add_parser("ui", help="Dagster's UI and the nightly schedule, in the foreground")
     ui.add_argument("--port", type=int, default=3000, help="of the UI, on this machine only (default: 3000)")
@@ -215,6 +288,8 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "ui":
             run_services(settings, chosen.port, error, chosen.viewers_port)
             return 0
+        if chosen.command == "rebuild":
+            return run_rebuild(settings, chosen)
         return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose, full_refresh=chosen.full_refresh)
     except (DbtProjectError, ObjectivesError, TimezoneError, backups.BackupError, StorageError, OSError) as reason:
         error(reason)

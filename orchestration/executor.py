@@ -8,13 +8,18 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
+from orchestration.costs import Meter
 from orchestration.failures import first_error
 from orchestration.killed_runs import close_killed_runs
 from orchestration.progress import step_name
+from orchestration.retention import tidy
 from orchestration.schedules import LATE
+from warehouse.damage import examine, sounds_damaged, suspect
 from warehouse.locks import only_run
 from warehouse.paths import Paths
+from warehouse.settings import Settings
 
 # A run's tag that says why it failed; the list of runs and the run's own page show it.
 CAUSE = "next_aisle/cause"
@@ -83,12 +88,14 @@ class OneRunAtATime(dg.Executor):
                 log.warning(f"late: {late}. The run goes on without what they have not sent yet.")
             causes: list[str] = []
             failed_checks: list[str] = []
+            meter = Meter(plan_context)
             for event in self.steps.execute(plan_context, execution_plan):
                 if event.event_type == DagsterEventType.ASSET_CHECK_EVALUATION:
                     failed_checks += _failed(event.asset_check_evaluation_data)
                 elif event.event_type == DagsterEventType.STEP_FAILURE:
                     causes.append(f"{step_name(event.step_key or '')}: {_reason(event, failed_checks)}")
                 yield event
+                yield from meter.see(event)
             if not causes and CAUSE in plan_context.dagster_run.tags:
                 # A run that is executed again begins with the tags of the first.
                 instance.add_run_tags(run_id, {CAUSE: "none"})
@@ -96,6 +103,16 @@ class OneRunAtATime(dg.Executor):
                 # The first one: steps that depend on it are not executed at all.
                 instance.add_run_tags(run_id, {CAUSE: causes[0]})
                 log.error(f"The run failed at {causes[0]}")
+                if any(map(sounds_damaged, causes)) and (found := examine(self.paths, whole=True)):
+                    suspect(self.paths, found.reason)
+                    # The next run mends it before it begins: here a second try helps, and Dagster's daemon makes it.
+                    instance.add_run_tags(run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"})
+                    log.error(f"{found.reason}. The next run mends it, or says what to do.")
+            try:
+                tidy(Settings(data=self.paths.root), instance, log.info)
+            except Exception as error:
+                # The night's work is done; what could not be removed is removed by the next run.
+                log.warning(f"what is older than is kept could not be removed: {error}")
 
 
 def _failed(check: Any) -> list[str]:

@@ -1,11 +1,12 @@
 """Dagster's log of a run, translated to what quality/ judges and records: no number is counted twice or by hand."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType
 
+from orchestration.costs import step_costs
 from orchestration.holds import HELD
 from orchestration.keys import SLO_STATUS, VERDICT
 from orchestration.previews import UNCHANGED
@@ -135,10 +136,17 @@ def _row_counts(events: Iterable[Event]) -> Iterator[tuple[dg.AssetKey, int]]:
                 yield event.asset_key, int(count)
 
 
-def _steps(events: Iterable[Event], row_counts: Mapping[dg.AssetKey, int]) -> Iterator[Step]:
+def _steps(events: Sequence[Event], row_counts: Mapping[dg.AssetKey, int]) -> Iterator[Step]:
     """The run's steps, and the models that its steps built."""
+    cpu = step_costs(event for _, event in events)
+    model_seconds: dict[str, float] = {}
+    for _, event in events:
+        if event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.step_key:
+            seconds = _number(event, "Execution Duration") or 0.0
+            model_seconds[event.step_key] = model_seconds.get(event.step_key, 0.0) + seconds
     began: dict[str, float] = {}
     loaded: dict[str, int] = {}
+    read: dict[str, int] = {}
     made: dict[str, set[bool]] = {}
     for at, event in events:
         step = event.step_key or ""
@@ -149,15 +157,20 @@ def _steps(events: Iterable[Event], row_counts: Mapping[dg.AssetKey, int]) -> It
             if made.get(step) == {False}:
                 # It made nothing: how long that takes says nothing of other nights.
                 continue
-            yield Step(step, round(at - began.get(step, at), 3), loaded.get(step), succeeded)
+            seconds = round(at - began.get(step, at), 3)
+            yield Step(step, seconds, loaded.get(step), succeeded, cpu.get(step), read.get(step))
         elif event.event_type == DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
-            rows, seconds = _number(event, "rows_loaded"), _number(event, "Execution Duration")
+            rows, duration = _number(event, "rows_loaded"), _number(event, "Execution Duration")
             made.setdefault(step, set()).add(UNCHANGED not in event.step_materialization_data.materialization.metadata)
             if rows is not None:
                 loaded[step] = loaded.get(step, 0) + int(rows)
-            if seconds is not None:
+            if (of_files := _number(event, "bytes_loaded")) is not None:
+                read[step] = read.get(step, 0) + int(of_files)
+            if duration is not None:
                 name = ".".join(["model", *event.asset_key.path])
-                yield Step(name, round(seconds, 3), row_counts.get(event.asset_key), True)
+                total = model_seconds[step]
+                share = round(cpu[step] * duration / total, 3) if step in cpu and total else None
+                yield Step(name, round(duration, 3), row_counts.get(event.asset_key), True, share)
 
 
 def _int(value: object) -> int | None:

@@ -44,12 +44,17 @@ class Step:
         seconds: how long it took.
         row_count: rows that it loaded or built; None when it did neither.
         succeeded: whether it came to its end.
+        cpu_seconds: processor time of the run and the programs that it started; of a model, its share of its step's by
+            wall time; None when not known.
+        loaded_bytes: bytes of the landed files that it loaded; None when it loaded none.
     """
 
     step: str
     seconds: float
     row_count: int | None
     succeeded: bool
+    cpu_seconds: float | None = None
+    loaded_bytes: int | None = None
 
 
 @dataclass(frozen=True)

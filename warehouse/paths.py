@@ -100,6 +100,11 @@ class Paths:
         return self.root / "audited"
 
     @property
+    def suspected(self) -> Path:
+        """Is there when a step failed because of a damaged warehouse, and says what the step said."""
+        return self.root / "warehouse.suspected"
+
+    @property
     def writers_lock(self) -> Path:
         """The file whose lock is held by the process that writes the warehouse."""
         return self.root / "warehouse.lock"

@@ -36,6 +36,7 @@ from orchestration.keys import (
 )
 from orchestration.previews import UNCHANGED, last_metadata
 from orchestration.project import Project
+from orchestration.recovery import FromRaw, RecoveryError, begin_again, mend_warehouse
 from orchestration.translators import EVERY_NIGHT
 from quality import holding
 from quality.audit import is_audited
@@ -143,12 +144,14 @@ def published_deliveries_asset(project: Project) -> dg.AssetsDefinition:
         description=declared["description"],
         metadata={"dagster/column_schema": project.column_schema(*PUBLISHED_DELIVERIES.path)},
     )
-    def deliveries(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    def deliveries(context: dg.AssetExecutionContext, config: FromRaw) -> dg.MaterializeResult[Any]:
         try:
             with only_writer(project.paths, context.log.info):
+                mend_warehouse(project, context.log.warning)
+                begin_again(project, config, context.log.info)
                 _heal(context, project)
                 rows = note_published_deliveries(project.paths)
-        except WarehouseBusyError as error:
+        except (WarehouseBusyError, RecoveryError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         return dg.MaterializeResult(metadata={"dagster/row_count": rows})
 

@@ -25,6 +25,7 @@ from orchestration.translators import EVERY_NIGHT
 from quality import holding
 from quality.freshness import has_limit
 from warehouse.connections import WarehouseBusyError, connect
+from warehouse.damage import sounds_damaged
 from warehouse.dbt_project import DbtProjectError, has_source_table, source_table
 from warehouse.locks import only_writer
 from warehouse.safe_files import is_disk_full
@@ -119,6 +120,7 @@ def raw_assets(project: Project, name: str) -> dg.AssetsDefinition:
                 metadata={
                     "dagster/row_count": table.rows_total,
                     "rows_loaded": table.rows_loaded,
+                    **({"bytes_loaded": table.bytes_loaded} if table.bytes_loaded is not None else {}),
                     **({"rows_quarantined": table.rows_quarantined} if table.name in quarantined else {}),
                     "deliveries_found": table.deliveries_found,
                     "deliveries_loaded": table.deliveries_loaded,
@@ -160,8 +162,9 @@ def _load(context: dg.AssetExecutionContext, project: Project, name: str) -> Loa
             raise dg.Failure(str(error), allow_retries=False) from error
         reason = str(error)
     except (LoadError, WarehouseBusyError) as error:
-        # A full disk, and a warehouse that is open elsewhere, stop every shop.
-        if not hold or isinstance(error, WarehouseBusyError) or is_disk_full(error):
+        # A full disk, and a warehouse that is damaged or open elsewhere, stop every shop.
+        of_all = isinstance(error, WarehouseBusyError) or is_disk_full(error) or sounds_damaged(str(error))
+        if not hold or of_all:
             raise dg.Failure(str(error), allow_retries=False) from error
         reason = str(error)
     except Exception as error:

@@ -481,8 +481,9 @@ class TestAllOrNothing:
             connection.execute(f"delete from {DATASET}.purchases where basket_id = 103")
         assert refused() == (
             f"raw_complete_journey.purchases lost rows: {day} was loaded with 8 rows, but 6 are in the warehouse "
-            f"(1 such deliveries). Move {data / 'warehouse.duckdb'} aside and run again: it is rebuilt from what can "
-            "still be delivered (landed files, and what databases and APIs still have)."
+            f"(1 such deliveries). Restore a backup (uv run python -m orchestration restore), or have "
+            f"{data / 'warehouse.duckdb'} set aside and loaded again from what can still be delivered, landed files "
+            "and what databases and APIs still have (uv run python -m orchestration rebuild --from-landing)."
         )
 
     def test_a_file_that_is_not_a_warehouse_is_named_with_the_way_out(self, landing: Path, data: Path) -> None:

@@ -152,7 +152,12 @@ def test_the_launchpad_offers_what_a_person_sets_and_nothing_else(definitions: d
         if "config" in field.config_type.fields
         for setting in getattr(field.config_type.fields["config"].config_type, "fields", {})
     }
-    assert offered == {"ops.build_models.score_as_of", "ops.build_models.full_refresh"}
+    again = {"from_landing", "without_missing", "since"}
+    assert offered == {
+        "ops.build_models.score_as_of",
+        "ops.build_models.full_refresh",
+        *(f"ops.published__deliveries.{setting}" for setting in again),
+    }
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,12 @@ PRIVATE = {
     ("orchestration/schedules.py", "dagster._core.storage.tags"),
     ("orchestration/schedules.py", "dagster._core.execution.plan.resume_retry"),
     ("orchestration/killed_runs.py", "dagster._core.storage.tags"),
+    # The same for a run that came across a damaged warehouse.
+    ("orchestration/executor.py", "dagster._core.storage.tags"),
+    # What a step cost, in the log of its run; the public events of a step are made by its own code.
+    ("orchestration/costs.py", "dagster._core.events"),
+    # Dagster deletes a run and leaves its evaluations of checks.
+    ("orchestration/retention.py", "dagster._core.storage.event_log.schema"),
     # The daemon as a module to run: its command looks for a workspace of its own.
     ("orchestration/services.py", "dagster._daemon"),
 }
