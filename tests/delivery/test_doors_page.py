@@ -136,7 +136,7 @@ def test_postgresql(folder: Path, database: Database) -> None:
         assert shown in publish
         publish = publish.replace(shown, ours)
     printed = run(publish_language, publish, folder)
-    assert "27 tables" in printed
+    assert "28 tables" in printed
     database.execute(make_user.replace("anna", "anna_of_the_page"))
     try:
         ask = ask.replace("anna next_aisle ", f"anna_of_the_page {database.url.database} ")

@@ -207,7 +207,7 @@ def test_a_second_one_says_that_it_waits_and_then_has_nothing_to_do(
         second = start(commands)
         assert second.stdout is not None
         assert second.stdout.readline() == "waiting for another publication to this database (0 s so far)\n"
-    assert "27 tables" in first.communicate(timeout=60)[0]
+    assert "28 tables" in first.communicate(timeout=60)[0]
     assert "nothing new" in second.communicate(timeout=60)[0]
 
 

@@ -296,6 +296,18 @@ QUESTIONS = [
         "opportunity__score_basis,metric_time__day",
         "select score_basis, as_of_date, count(*) from cross_sell.customer_opportunities group by 1, 2",
     ),
+    # What the nights cost.
+    Question(
+        "run_cpu_seconds,run_loaded_bytes",
+        "",
+        "select sum(cpu_seconds) filter (not is_model), sum(loaded_bytes) from quality.run_costs",
+    ),
+    Question(
+        "run_cpu_seconds,run_loaded_bytes",
+        "run_step__source_name,metric_time__day",
+        "select source_name, run_started_at::date, sum(case when is_model then 0 else cpu_seconds end), "
+        "sum(loaded_bytes) from quality.run_costs group by 1, 2",
+    ),
 ]
 
 
