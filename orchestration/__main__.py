@@ -100,6 +100,13 @@ for it. Readers keep what they have until it has succeeded; nothing is removed.
   rebuild --from-landing   the warehouse is set aside, and everything that is landed is loaded into a new one"""
 
 
+def _day(text: str) -> dt.date:
+    try:
+        return dt.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date. Write it as 2026-10-31.") from None
+
+
 def run_rebuild(settings: Settings, chosen: argparse.Namespace) -> int:
     """Build everything again from raw, or from what is landed.
 
@@ -233,9 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
     again.add_argument(
         "--from-landing", action="store_true", help="set the warehouse aside, and load all landed files into a new one"
     )
-    again.add_argument(
-        "--since", type=dt.date.fromisoformat, metavar="DATE", help="load the deliveries of this day and later again"
-    )
+    again.add_argument("--since", type=_day, metavar="DATE", help="load the deliveries of this day and later again")
     rebuild.add_argument(
         "--without-missing",
         action="store_true",
