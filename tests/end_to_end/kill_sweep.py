@@ -2,9 +2,9 @@
 
     uv run python -m tests.end_to_end.kill_sweep --kills 500 --folder /var/tmp/sweep
 
-Each time, the shop corrects one of its days; the run is killed with SIGKILL, at a moment drawn at random, and run once
-more. Then the published rows are compared with those of a shop that was never killed. The report says in which phase
-each kill hit, and what came out of it.
+Each time, the shop corrects one of its days; the run is killed with SIGKILL, at a random moment of each phase in turn,
+and run once more. Then the published rows are compared with those of a shop that was never killed. The report says in
+which phase each kill hit, and what came out of it.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import datetime as dt
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -34,21 +35,36 @@ from warehouse.paths import Paths
 NIGHTLY = [sys.executable, "-m", "orchestration", "nightly", "--verbose"]
 
 # What the run prints last tells its phase; the first that fits counts.
+LOADING, MODELLING = "loading", "modelling"
 PHASES = {
-    "publishing": "publish",
+    "publishing": "end",
     "comparing": "publish",
-    "quality tables": "record",
-    "judging": "judge",
+    "quality tables": "check",
+    "judging": "record",
     "measuring": "judge",
-    "modelling": "dbt models and tests",
-    "score:": "dbt models and tests",
-    "looking up which shops are held": "dbt start",
+    "modelling": "check",
+    "score:": MODELLING,
+    "looking up which shops are held": MODELLING,
     "checking": "check",
     "loading": "check",
-    "looking up what is published": "extract, normalise, load",
-    "landing": "extract, normalise, load",
+    "looking up what is published": LOADING,
+    "landing": "start",
     "reading the definitions": "start",
 }
+
+# Where kills are aimed at, in turn, and how long after the phase began (seconds, at most); the phase that follows may
+# be hit as well.
+SECONDS = {
+    "extract": 0.3,
+    "normalise": 0.2,
+    "load": 0.5,
+    "dbt models": 20.0,
+    "dbt tests": 1.0,
+    "judge": 1.0,
+    "record": 8.0,
+    "publish": 2.0,
+}
+AIMS = list(SECONDS)
 
 
 @dataclass
@@ -149,22 +165,16 @@ def sweep(folder: Path, kills: int, seed: int, say: Any = print) -> Sweep:
     _run(shop)
     undisturbed = Project(folder / "undisturbed", shop.code)
     shutil.copytree(shop.data, undisturbed.data, symlinks=True)
-    started = time.monotonic()
-    correct(shop.landing, 0)
-    _run(shop)
-    correct(undisturbed.landing, 0)
-    _run(undisturbed)
-    seconds = (time.monotonic() - started) / 2
     result = Sweep()
     reader = Reader(shop.data, result)
     reader.start()
     for number in range(1, kills + 1):
         correct(shop.landing, number)
-        phase = _kill(shop, chance.uniform(0, seconds))
-        if phase is None:
+        hit = _kill(shop, AIMS[number % len(AIMS)], chance)
+        if hit is None:
             result.ended_before += 1
         else:
-            result.kills[phase] += 1
+            result.kills[hit] += 1
         if not _run(shop):
             result.failed += 1
         correct(undisturbed.landing, number)
@@ -172,30 +182,81 @@ def sweep(folder: Path, kills: int, seed: int, say: Any = print) -> Sweep:
         outcome = _compare(published_rows(shop.data), published_rows(undisturbed.data))
         if outcome:
             setattr(result, outcome, getattr(result, outcome) + 1)
-        say(f"{number}: killed in {phase or 'no phase: it had ended'}; {outcome or 'as it should be'}")
+        say(f"{number}: killed in {hit or 'no phase: it had ended'}; {outcome or 'as it should be'}")
     reader.over.set()
     reader.join()
     return result
 
 
-def _kill(shop: Project, after: float) -> str | None:
-    """Kill a run after some time; gives the phase that it was in, None when it had ended."""
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            NIGHTLY, cwd=shop.code, env=shop.env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+def _kill(shop: Project, aim: str, chance: random.Random) -> str | None:
+    """Kill a run some time after it began a phase; gives the phase that it was in, None when it had ended."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "output"
+        with output.open("w") as written:
+            process = subprocess.Popen(
+                NIGHTLY, cwd=shop.code, env=shop.env, stdout=written, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        log = Paths(shop.data).dbt_target / "dbt.log"
+        logged = log.stat().st_size if log.exists() else 0
+        while process.poll() is None and phase(shop.data, output.read_text(), logged) != aim:
+            time.sleep(0.01)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after)
+            process.wait(chance.uniform(0, SECONDS[aim]))
         ended = process.poll() is not None
+        hit = phase(shop.data, output.read_text(), logged)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        output.seek(0)
-        last = output.read()
-    if ended:
-        return None
-    found = {last.rfind(words): phase for words, phase in PHASES.items() if words in last}
-    return found[max(found)] if found else "start"
+    return None if ended else hit
+
+
+def phase(data: Path, printed: str, logged: int) -> str:
+    """Tell which phase a run is in.
+
+    Args:
+        data: the data folder.
+        printed: what the run printed so far.
+        logged: how large dbt's log was when it was started.
+    """
+    found = {printed.rfind(words): phase for words, phase in PHASES.items() if words in printed}
+    last = found[max(found)] if found else "start"
+    if last == LOADING:
+        return _phase_of_dlt(Paths(data).dlt)
+    return _phase_of_dbt(Paths(data).dbt_target / "dbt.log", logged) if last == MODELLING else last
+
+
+def _phase_of_dlt(folder: Path) -> str:
+    """By where dlt has its packages: it moves them on from step to step."""
+    if any(folder.glob("*/load/normalized/*")):
+        return "load"
+    return "normalise" if any(folder.glob("*/load/new/*")) or any(folder.glob("*/normalize/extracted/*")) else "extract"
+
+
+def _phase_of_dbt(log: Path, logged: int) -> str:
+    """By what dbt's log says that it began last."""
+    if not log.exists():
+        return "dbt start"
+    with log.open("rb") as content:
+        content.seek(max(logged, log.stat().st_size - 50_000))
+        begun = re.findall(rb'"description": "(test|sql|seed) ', content.read())
+    return "dbt start" if not begun else "dbt tests" if begun[-1] == b"test" else "dbt models"
+
+
+def report(result: Sweep) -> str:
+    """Write what came out for a person.
+
+    Args:
+        result: of the sweep.
+    """
+    lines = ["| killed in | kills |", "|---|---:|"]
+    lines += [f"| {name} | {count:,} |" for name, count in sorted(result.kills.items(), key=lambda hit: -hit[1])]
+    lines += [
+        "",
+        f"{sum(result.kills.values()):,} kills ({result.ended_before:,} runs had ended before): {result.lost} lost, "
+        f"{result.doubled} doubled, {result.different} different, {result.failed} second runs failed.",
+        f"{result.reads:,} reads, {len(result.torn)} torn.",
+    ]
+    return "\n".join(lines)
 
 
 def _run(shop: Project) -> bool:
@@ -226,6 +287,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         result = sweep(chosen.folder or Path(temporary), chosen.kills, chosen.seed)
     print(json.dumps(asdict(result), indent=2))
+    print(report(result))
     return 0 if result.is_clean else 1
 
 
