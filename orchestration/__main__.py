@@ -24,7 +24,7 @@ from quality.objectives import ObjectivesError
 from warehouse.damage import is_suspected
 from warehouse.dbt_project import DbtProjectError, parse, prepare, read_manifest
 from warehouse.locks import alive
-from warehouse.settings import Settings
+from warehouse.settings import Settings, dagster_postgres_url
 from warehouse.terminal import Terminal, error
 
 
@@ -298,12 +298,28 @@ def main(arguments: list[str] | None = None) -> int:
         return run_nightly(settings, Terminal(sys.stdout), verbose=chosen.verbose, full_refresh=chosen.full_refresh)
     except (DbtProjectError, ObjectivesError, TimezoneError, backups.BackupError, StorageError, OSError) as reason:
         error(reason)
-    except SQLAlchemyError as reason:
+    except Exception as reason:
+        # By its name: the package is there in production only.
+        if type(reason).__name__ == "DagsterPostgresException":
+            error(_lost(str(reason).splitlines()[0]))
+            return 1
+        if not isinstance(reason, SQLAlchemyError):
+            raise
         first_line = str(reason).splitlines()[0]
+        if dagster_postgres_url():
+            error(_lost(first_line))
+            return 1
         # SQLite's words: "disk I/O error" or "database or disk is full".
         question = ". Is the disk full?" if "disk" in first_line else ""
         error(f"cannot write the history of runs in {settings.paths.dagster}: {first_line}{question}")
     return 1
+
+
+def _lost(first_line: str) -> str:
+    return (
+        f"PostgreSQL, where Dagster keeps its runs, went away: {first_line}. Nothing half done was published. Start it "
+        "again, then run again: the run goes on from what is done."
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Dagster's PostgreSQL dies during a run: that is said, readers keep their copy, and the next run goes on."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from benchmarks import database_servers
+from benchmarks.database_servers import PASSWORD, Postgres, Server
+from tests.conftest import Night, Project, published_rows, words
+from tests.end_to_end.test_damaged_warehouse import land_tonight
+from warehouse.settings import DAGSTER_POSTGRES_URL
+
+pytestmark = pytest.mark.slow
+
+NIGHTLY = [sys.executable, "-m", "orchestration", "nightly"]
+
+
+@pytest.fixture(scope="module")
+def postgresql_server() -> Iterator[Server]:
+    """A running PostgreSQL."""
+    try:
+        yield from database_servers.running(Postgres)
+    except database_servers.UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+def test_postgresql_that_dies_during_a_run_is_named_and_the_next_run_goes_on(
+    shop: Project, first_night: Night, postgresql_server: Server, tmp_path: Path
+) -> None:
+    url = postgresql_server.url.set(drivername="postgresql+psycopg2")
+    shop.env[DAGSTER_POSTGRES_URL] = url.render_as_string(hide_password=False)
+    land_tonight(shop)
+    output = tmp_path / "output"
+    with output.open("w") as written:
+        process = subprocess.Popen(NIGHTLY, cwd=shop.code, env=shop.env, stdout=written, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 300
+    while "looking up which shops are held" not in output.read_text() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    postgresql_server.stop(signal.SIGKILL)
+    assert process.wait(300) == 1
+    printed = words(output.read_text())
+    assert "PostgreSQL, where Dagster keeps its runs, went away" in printed and "Traceback" not in printed, printed
+    assert PASSWORD not in printed
+    assert published_rows(shop.data) == published_rows(first_night.data), "readers keep what they have"
+
+    refused = shop.nightly()
+    assert refused.returncode == 1 and "does not answer" in words(refused.stdout + refused.stderr)
+
+    postgresql_server.start()
+    again = shop.nightly()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(published_rows(shop.data)["core.fct_purchases"]) == 8
