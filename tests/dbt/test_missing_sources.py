@@ -61,5 +61,24 @@ def test_a_missing_table_gets_the_columns_and_types_that_its_source_declares(
     assert ("breach_below", "DOUBLE") in stored["objectives"]
 
 
+def test_a_table_of_an_older_version_gets_the_columns_that_it_lacks(
+    warehouse: Warehouse, built: "subprocess.CompletedProcess[str]"
+) -> None:
+    with duckdb.connect(str(warehouse.path)) as connection:
+        connection.execute("insert into raw_history.runs (run_id, run_number) values ('r1', 1)")
+        connection.execute("insert into raw_history.steps (run_id, step, seconds) values ('r1', 'load_shop', 2.5)")
+        for column in ("cpu_seconds", "loaded_bytes"):
+            connection.execute(f"alter table raw_history.steps drop {column}")
+    again = warehouse.dbt(select="run_costs")
+    assert again.returncode == 0, again.stdout
+    assert warehouse.rows("select source_name, seconds, cpu_seconds, loaded_bytes from quality.run_costs") == [
+        ("shop", 2.5, None, None)
+    ]
+    types = (
+        "select column_name, data_type from duckdb_columns() where table_name = 'steps' and schema_name = 'raw_history'"
+    )
+    assert {("cpu_seconds", "DOUBLE"), ("loaded_bytes", "BIGINT")} <= set(warehouse.rows(types))
+
+
 def test_a_table_that_is_there_stays_as_it_is(warehouse: Warehouse, built: "subprocess.CompletedProcess[str]") -> None:
     assert warehouse.rows("select source_name, delivery from raw_published.deliveries") == [("shop", "monday")]

@@ -4,13 +4,14 @@
 
 Each time, the shop corrects one of its days; the run is killed with SIGKILL, at a random moment of each phase in turn,
 and run once more. Then the published rows are compared with those of a shop that was never killed. The report says in
-which phase each kill hit, and what came out of it.
+which phase each kill hit, and what came out of it. Ctrl+C ends the sweep early, with the report so far.
 """
 
 import argparse
 import collections
 import contextlib
 import datetime as dt
+import functools
 import json
 import os
 import random
@@ -30,30 +31,33 @@ import duckdb
 
 from tests.conftest import Project, make_project, published_rows
 from tests.fixtures import tiny_shop
+from warehouse.locks import Say
 from warehouse.paths import Paths
 
 NIGHTLY = [sys.executable, "-m", "orchestration", "nightly", "--verbose"]
 
 # What the run printed last, of what is done, tells its phase.
 LOADING, MODELLING = "loading", "modelling"
+# Dagster's own checks: of loaded rows, of rows before the verdict, of tables compared with those of other nights.
+BETWEEN = "other checks"
 PHASES = {
     "✔ publishing": "end",
     "✔ comparing": "publish",
-    "✔ quality tables": "check",
+    "✔ quality tables": BETWEEN,
     "✔ judging": "record",
     "✔ measuring": "judge",
-    "✔ modelling": "check",
+    "✔ modelling": BETWEEN,
     "score:": MODELLING,
     "✔ looking up which shops are held": MODELLING,
-    "✔ checking": "check",
-    "✔ loading": "check",
+    "✔ checking": BETWEEN,
+    "✔ loading": BETWEEN,
     "✔ looking up what is published": LOADING,
     "✔ landing": "start",
     "reading the definitions": "start",
 }
 
 # Where kills are aimed at, in turn, and how long after the phase began (seconds, at most); the phase that follows may
-# be hit as well.
+# be hit as well. The verdict with the file of the run is "judge", the tables of all runs are "record".
 SECONDS = {
     "extract": 0.3,
     "normalise": 0.2,
@@ -150,7 +154,7 @@ def correct(landing: Path, number: int) -> None:
     tiny_shop.write_day(landing, day, lines)
 
 
-def sweep(folder: Path, kills: int, seed: int, say: Any = print) -> Sweep:
+def sweep(folder: Path, kills: int, seed: int, say: Say = print) -> Sweep:
     """Kill, run once more and compare, again and again.
 
     Args:
@@ -162,30 +166,45 @@ def sweep(folder: Path, kills: int, seed: int, say: Any = print) -> Sweep:
     chance = random.Random(seed)
     shop = make_project(folder / "data", folder)
     tiny_shop.land(shop.landing)
-    _run(shop)
+    first = shop.nightly()
+    if first.returncode:
+        raise RuntimeError(f"the first night failed:\n{first.stdout}{first.stderr}")
     undisturbed = Project(folder / "undisturbed", shop.code)
     shutil.copytree(shop.data, undisturbed.data, symlinks=True)
     result = Sweep()
     reader = Reader(shop.data, result)
     reader.start()
-    for number in range(1, kills + 1):
-        correct(shop.landing, number)
-        hit = _kill(shop, AIMS[number % len(AIMS)], chance)
-        if hit is None:
-            result.ended_before += 1
-        else:
-            result.kills[hit] += 1
-        if not _run(shop):
-            result.failed += 1
-        correct(undisturbed.landing, number)
-        _run(undisturbed)
-        outcome = _compare(published_rows(shop.data), published_rows(undisturbed.data))
-        if outcome:
-            setattr(result, outcome, getattr(result, outcome) + 1)
-        say(f"{number}: killed in {hit or 'no phase: it had ended'}; {outcome or 'as it should be'}")
+    with contextlib.suppress(KeyboardInterrupt):
+        for number in range(1, kills + 1):
+            _kill_and_compare(shop, undisturbed, number, chance, result, say)
     reader.over.set()
     reader.join()
     return result
+
+
+def _kill_and_compare(
+    shop: Project, undisturbed: Project, number: int, chance: random.Random, result: Sweep, say: Say
+) -> None:
+    correct(shop.landing, number)
+    hit = _kill(shop, AIMS[number % len(AIMS)], chance)
+    correct(undisturbed.landing, number)
+    with subprocess.Popen(
+        NIGHTLY, cwd=undisturbed.code, env=undisturbed.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as right:
+        succeeded = shop.nightly().returncode == 0
+    if right.returncode:
+        raise RuntimeError(f"night {number} failed in {undisturbed.data}, where nothing was killed")
+    outcome = _compare(published_rows(shop.data), published_rows(undisturbed.data))
+    if hit is None:
+        result.ended_before += 1
+    else:
+        result.kills[hit] += 1
+    if outcome:
+        setattr(result, outcome, getattr(result, outcome) + 1)
+    if not succeeded:
+        result.failed += 1
+    where = f"killed in {hit}" if hit else "had ended before it was killed"
+    say(f"{number}: {where}; {outcome or 'as it should be'}{'' if succeeded else '; the second run failed'}")
 
 
 def _kill(shop: Project, aim: str, chance: random.Random) -> str | None:
@@ -196,19 +215,21 @@ def _kill(shop: Project, aim: str, chance: random.Random) -> str | None:
             process = subprocess.Popen(
                 NIGHTLY, cwd=shop.code, env=shop.env, stdout=written, stderr=subprocess.STDOUT, start_new_session=True
             )
-        log = Paths(shop.data).dbt_target / "dbt.log"
-        logged = log.stat().st_size if log.exists() else 0
-        # A short phase may be over before it is seen.
-        aims = AIMS[AIMS.index(aim) :]
-        while process.poll() is None and phase(shop.data, output.read_text(), logged) not in aims:
-            time.sleep(0.01)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(chance.uniform(0, SECONDS[aim]))
-        ended = process.poll() is not None
-        hit = phase(shop.data, output.read_text(), logged)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            log = Paths(shop.data).dbt_target / "dbt.log"
+            logged = log.stat().st_size if log.exists() else 0
+            # A short phase may be over before it is seen.
+            aims = AIMS[AIMS.index(aim) :]
+            while process.poll() is None and phase(shop.data, output.read_text(), logged) not in aims:
+                time.sleep(0.01)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(chance.uniform(0, SECONDS[aim]))
+            ended = process.poll() is not None
+            hit = phase(shop.data, output.read_text(), logged)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return None if ended else hit
 
 
@@ -251,7 +272,8 @@ def report(result: Sweep) -> str:
         result: of the sweep.
     """
     lines = ["| killed in | kills |", "|---|---:|"]
-    lines += [f"| {name} | {count:,} |" for name, count in sorted(result.kills.items(), key=lambda hit: -hit[1])]
+    others = sorted(result.kills.keys() - SECONDS.keys())
+    lines += [f"| {name} | {result.kills.get(name, 0):,} |" for name in (*AIMS, *others)]
     lines += [
         "",
         f"{sum(result.kills.values()):,} kills ({result.ended_before:,} runs had ended before): {result.lost} lost, "
@@ -259,10 +281,6 @@ def report(result: Sweep) -> str:
         f"{result.reads:,} reads, {len(result.torn)} torn.",
     ]
     return "\n".join(lines)
-
-
-def _run(shop: Project) -> bool:
-    return shop.nightly().returncode == 0
 
 
 def _compare(seen: dict[str, list[Any]], right: dict[str, list[Any]]) -> str | None:
@@ -282,12 +300,14 @@ def main() -> int:
         The exit code: 1 when anything went wrong.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.end_to_end.kill_sweep", description=__doc__)
-    parser.add_argument("--kills", type=int, default=20, help="how many (default: 20; each takes two runs)")
+    parser.add_argument("--kills", type=int, default=20, help="how many (default: 20; each takes about three runs)")
     parser.add_argument("--seed", type=int, default=1, help="of the random moments (default: 1)")
     parser.add_argument("--folder", type=Path, help="an empty folder (default: a temporary one)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        result = sweep(chosen.folder or Path(temporary), chosen.kills, chosen.seed)
+        result = sweep(
+            chosen.folder or Path(temporary), chosen.kills, chosen.seed, functools.partial(print, flush=True)
+        )
     print(json.dumps(asdict(result), indent=2))
     print(report(result))
     return 0 if result.is_clean else 1

@@ -37,9 +37,12 @@ def test_each_phase_is_told_by_what_was_printed_and_by_what_dlt_and_dbt_have_on_
 
 
 def test_the_report_has_each_phase_and_what_came_out() -> None:
-    lines = report(Sweep(kills={"load": 2, "publish": 3}, lost=1, reads=50)).splitlines()
-    assert lines[2:4] == ["| publish | 3 |", "| load | 2 |"]
+    lines = report(Sweep(kills={"start": 1, "load": 2, "publish": 3}, lost=1, reads=50)).splitlines()
+    phases = ["extract", "normalise", "load", "dbt models", "dbt tests", "judge", "record", "publish", "start"]
+    assert lines[2:11] == [
+        f"| {phase} | {count} |" for phase, count in zip(phases, [0, 0, 2, 0, 0, 0, 0, 3, 1], strict=True)
+    ]
     assert lines[-2:] == [
-        "5 kills (0 runs had ended before): 1 lost, 0 doubled, 0 different, 0 second runs failed.",
+        "6 kills (0 runs had ended before): 1 lost, 0 doubled, 0 different, 0 second runs failed.",
         "50 reads, 0 torn.",
     ]
