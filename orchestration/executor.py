@@ -11,7 +11,7 @@ from dagster import DagsterEventType
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from orchestration.costs import Meter
-from orchestration.failures import first_error
+from orchestration.failures import DBT_KILLED, first_error
 from orchestration.killed_runs import close_killed_runs
 from orchestration.progress import step_name
 from orchestration.retention import tidy
@@ -103,6 +103,9 @@ class OneRunAtATime(dg.Executor):
                 # The first one: steps that depend on it are not executed at all.
                 instance.add_run_tags(run_id, {CAUSE: causes[0]})
                 log.error(f"The run failed at {causes[0]}")
+                if any(DBT_KILLED in cause for cause in causes):
+                    # As with a run that was killed itself: Dagster's daemon repeats it, once.
+                    instance.add_run_tags(run_id, {RETRY_ON_ASSET_OR_OP_FAILURE_TAG: "true"})
                 if any(map(sounds_damaged, causes)) and (found := examine(self.paths, whole=True)):
                     suspect(self.paths, found.reason)
                     # The next run mends it before it begins: here a second try helps, and Dagster's daemon makes it.

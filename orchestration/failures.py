@@ -1,9 +1,12 @@
 """Why a step failed: the error that began it, and what dbt says of its models and tests."""
 
 import json
+import signal
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+
+DBT_KILLED = "dbt was killed"
 
 
 def first_error(failure: Any) -> Any:
@@ -19,6 +22,23 @@ def first_error(failure: Any) -> Any:
     while error and error.cause:
         error = error.cause
     return error
+
+
+def dbt_killed(exit_code: int | None) -> str:
+    """Say that dbt's process was killed, as the system does with the largest one when memory runs out.
+
+    Args:
+        exit_code: of the process; None when it has not ended.
+
+    Returns:
+        In words, with the way out; empty where it ended by itself.
+    """
+    if exit_code is None or exit_code >= 0:
+        return ""
+    return (
+        f"{DBT_KILLED} ({signal.Signals(-exit_code).name}). When memory ran out, the system's log says so (journalctl "
+        "-k). Run again: the run goes on from what is done."
+    )
 
 
 def dbt_failures(target: Path, statuses: Collection[str]) -> list[str]:

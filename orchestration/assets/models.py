@@ -16,7 +16,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from pydantic import Field
 
 from orchestration.column_lineage import column_metadata
-from orchestration.failures import dbt_failures, dbt_successes
+from orchestration.failures import dbt_failures, dbt_killed, dbt_successes
 from orchestration.holds import may_hold, tag_run
 from orchestration.keys import AFTER_RECORDING, NEW_DELIVERIES, WAREHOUSE_POOL, model_key
 from orchestration.previews import UNCHANGED, last_metadata, personal_columns, preview
@@ -169,14 +169,14 @@ class Built:
         versions: each model and seed to its version, after those that it reads.
         checks: the newest result of each test.
         others: whatever else it reported.
-        error: what the last turn ended with; None when it succeeded.
+        error: what the last turn ended with, in words; None when it succeeded.
         replaced: each model of which only some rows were replaced, to the number of new ones.
     """
 
     models: dict[dg.AssetKey, dg.Output[Any]]
     checks: dict[dg.AssetCheckKey, dg.AssetCheckResult]
     others: list[Any]
-    error: DagsterDbtCliRuntimeError | None
+    error: str | None
     unchanged: list[dg.AssetKey]
     versions: Mapping[dg.AssetKey, str]
     replaced: dict[dg.AssetKey, int]
@@ -273,7 +273,8 @@ def _build(
             (nodes[unique_id]["name"] for unique_id in replaced),
             (nodes[unique_id]["name"] for unique_id in whole_at.keys() & nodes.keys()),
         )
-        for event in dbt.cli(command, context=context, target_path=target).stream():
+        invocation = dbt.cli(command, context=context, target_path=target)
+        for event in invocation.stream():
             if isinstance(event, dg.Output):
                 key = context.asset_key_for_output(event.output_name)
                 model = ".".join(key.path)
@@ -288,7 +289,7 @@ def _build(
             else:
                 built.others.append(event)
     except DagsterDbtCliRuntimeError as raised:
-        built.error = raised
+        built.error = dbt_killed(invocation.process.returncode) or str(raised)
     rows: dict[str, int] = {}
     if not variables and not context.is_subset:
         succeeded = dbt_successes(target)
@@ -353,7 +354,7 @@ def _finish(context: dg.AssetExecutionContext, project: Project, built: Built) -
     # Dagster wants each after those that it reads.
     yield from (outputs[key] for key in built.versions if key in outputs)
     if built.error:
-        raise dg.Failure(_reason(target) or str(built.error), allow_retries=False) from None
+        raise dg.Failure(_reason(target) or built.error, allow_retries=False) from None
 
 
 def _reason(target: Path) -> str:

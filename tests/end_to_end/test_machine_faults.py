@@ -1,5 +1,7 @@
-"""Dagster's PostgreSQL dies during a run: that is said, readers keep their copy, and the next run goes on."""
+"""What a machine does to a run: that is said, readers keep their copy, and the next run goes on."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -8,11 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
 from benchmarks import database_servers
 from benchmarks.database_servers import PASSWORD, Postgres, Server
+from orchestration.instance import open_instance
 from tests.conftest import Night, Project, published_rows, words
 from tests.end_to_end.test_damaged_warehouse import land_tonight
+from warehouse.paths import Paths
 from warehouse.settings import DAGSTER_POSTGRES_URL
 
 pytestmark = pytest.mark.slow
@@ -27,6 +32,45 @@ def postgresql_server() -> Iterator[Server]:
         yield from database_servers.running(Postgres)
     except database_servers.UnavailableError as reason:
         pytest.skip(str(reason))
+
+
+def dbt_of(run: int) -> int | None:
+    """The process of `dbt build` that a run started."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if (
+                parent == run
+                and b"/dbt\0" in (command := (folder / "cmdline").read_bytes())
+                and b"\0build\0" in command
+            ):
+                return int(folder.name)
+    return None
+
+
+def test_dbt_that_is_killed_because_memory_ran_out_is_named_and_dagsters_daemon_is_asked_to_repeat_the_run(
+    shop: Project, first_night: Night, tmp_path: Path
+) -> None:
+    land_tonight(shop)
+    output = tmp_path / "output"
+    with output.open("w") as written:
+        process = subprocess.Popen(NIGHTLY, cwd=shop.code, env=shop.env, stdout=written, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 300
+    while (dbt := dbt_of(process.pid)) is None:
+        assert process.poll() is None and time.monotonic() < deadline, output.read_text()
+        time.sleep(0.05)
+    os.kill(dbt, signal.SIGKILL)
+    assert process.wait(300) == 1
+    printed = words(output.read_text())
+    assert "modelling failed: dbt was killed (SIGKILL). When memory ran out, the system's log says so" in printed
+    assert "Traceback" not in printed, printed
+    assert published_rows(shop.data) == published_rows(first_night.data), "readers keep what they have"
+    with open_instance(Paths(shop.data)) as instance:
+        (failed,) = instance.get_runs(limit=1)
+    assert failed.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "true"
+    again = shop.nightly()
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(published_rows(shop.data)["core.fct_purchases"]) == 8
 
 
 def test_postgresql_that_dies_during_a_run_is_named_and_the_next_run_goes_on(
