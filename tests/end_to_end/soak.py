@@ -27,7 +27,7 @@ from tests.fixtures import tiny_shop
 
 NIGHTLY = [sys.executable, "-m", "orchestration", "nightly"]
 
-# What may happen to the file of a night, with its share of the nights.
+# What may happen to the file of a night, with its share of the nights; each happens at least once.
 FATES = {"in time": 0.7, "late": 0.1, "missing": 0.05, "doubled": 0.05, "corrected": 0.1}
 
 # These show the older versions of corrected days, which a clean load never had.
@@ -112,10 +112,8 @@ def soak(folder: Path, nights: int, seed: int, say: Any = print) -> Soak:
     (shop.landing / "customers.csv").write_text(tiny_shop.CUSTOMERS, encoding="utf-8")
     (shop.landing / "products.csv").write_text(tiny_shop.PRODUCTS, encoding="utf-8")
     result, late = Soak(), list[dt.date]()
-    for number in range(1, nights + 1):
+    for number, fate in enumerate(draw_fates(nights, chance), 1):
         day = tiny_shop.TODAY - dt.timedelta(days=nights + 1 - number)
-        # The shop opens with a file, and ends with one: a clean load has the same newest day.
-        fate = "in time" if number in (1, nights) else chance.choices(list(FATES), list(FATES.values()))[0]
         for waiting in late:
             send(shop.landing, waiting)
         late = [day] if fate == "late" else []
@@ -143,6 +141,15 @@ def soak(folder: Path, nights: int, seed: int, say: Any = print) -> Soak:
         if seen.get(table) != right.get(table) and table not in OF_VERSIONS
     ]
     return result
+
+
+def draw_fates(nights: int, chance: random.Random) -> list[str]:
+    """Draw what happens to each file. The shop opens and ends with one in time: a clean load has the same newest day."""
+    fates = chance.choices(list(FATES), list(FATES.values()), k=nights)
+    between = range(1, nights - 1)
+    for fate, place in zip(FATES, chance.sample(between, min(len(FATES), len(between))), strict=False):
+        fates[place] = fate
+    return ["in time" if place not in between else fate for place, fate in enumerate(fates)]
 
 
 def send(landing: Path, day: dt.date, *, corrected: bool = False) -> None:
