@@ -144,7 +144,7 @@ def soak(folder: Path, nights: int, seed: int, say: Any = print) -> Soak:
 
 
 def draw_fates(nights: int, chance: random.Random) -> list[str]:
-    """Draw what happens to each file. The shop opens and ends with one in time: a clean load has the same newest day."""
+    """Draw what happens to each file. The first and the last are in time: a clean load has the same newest day."""
     fates = chance.choices(list(FATES), list(FATES.values()), k=nights)
     between = range(1, nights - 1)
     for fate, place in zip(FATES, chance.sample(between, min(len(FATES), len(between))), strict=False):
