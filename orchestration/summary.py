@@ -500,4 +500,6 @@ def _first_line(failure: Any) -> str:
     error = first_error(failure)
     if error and error.cls_name == "DagsterExecutionInterruptedError":
         return "it was stopped, by Ctrl+C or another signal. Run it again to go on"
+    if error and error.cls_name == "MemoryError":
+        return "memory ran out. Free some and run again: the run goes on from what is done"
     return error.message.strip().splitlines()[0] if error and error.message.strip() else "no reason was given"

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from warehouse.digests import digest
 from warehouse.paths import DBT_DIR
+from warehouse.safe_files import is_disk_full
 from warehouse.settings import Settings, environment
 
 DBT_EXECUTABLE = str(Path(sys.executable).parent / "dbt")
@@ -83,14 +84,19 @@ def parse(settings: Settings, target: Path) -> None:
         target: the folder to write manifest.json to.
 
     Raises:
-        DbtProjectError: the project does not parse; the message is dbt's own.
+        DbtProjectError: the project does not parse, and the message is dbt's own; or memory or disk ran out.
     """
     command = [DBT_EXECUTABLE, "--no-use-colors", "parse", "--target-path", str(target), "--log-path", str(target)]
     parsed = subprocess.run(
         command, cwd=DBT_DIR, env=environment(settings.paths), capture_output=True, text=True, check=False
     )
     if parsed.returncode:
-        raise DbtProjectError(f"dbt cannot parse {DBT_DIR}:\n{parsed.stdout}{parsed.stderr}")
+        printed = f"{parsed.stdout}{parsed.stderr}"
+        if parsed.returncode < 0 or "MemoryError" in printed:
+            raise DbtProjectError("memory ran out while dbt parsed the project. Free some and run again")
+        if is_disk_full(OSError(printed)):
+            raise DbtProjectError(f"the disk is full: dbt cannot write to {target}. Free some space and run again")
+        raise DbtProjectError(f"dbt cannot parse {DBT_DIR}:\n{printed}")
 
 
 def read_manifest(path: Path) -> Manifest:

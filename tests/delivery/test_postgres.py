@@ -70,7 +70,7 @@ def start(commands: list["subprocess.Popen[str]"]) -> "subprocess.Popen[str]":
 def test_every_row_and_value_arrives(at_rest: Database, tmp_path: Path) -> None:
     with duckdb.connect(str(made_publication.make(tmp_path)), read_only=True) as copy:
         tables = copy.execute("select table_schema, table_name from information_schema.tables order by all").fetchall()
-        assert len(tables) == 27
+        assert len(tables) == 28
         for schema, table in tables:
             columns = copy.table(f"{schema}.{table}").columns
             query = f"select {', '.join(columns)} from {schema}.{table}"
@@ -107,7 +107,7 @@ def test_types_keys_and_comments_are_those_of_the_contract(at_rest: Database) ->
     # One of its columns may be empty.
     [of_findings] = [definition for name, definition in keys.items() if name.startswith("quality.findings ")]
     assert of_findings.startswith("UNIQUE NULLS NOT DISTINCT (source_name, table_name, record_id, column_name")
-    assert sum("PRIMARY KEY" in key for key in keys.values()) == 21
+    assert sum("PRIMARY KEY" in key for key in keys.values()) == 22
     assert sum("FOREIGN KEY" in key for key in keys.values()) == 16
     with pytest.raises(Exception, match="not-null constraint"):
         at_rest.execute("update core.fct_purchases set amount = null")

@@ -299,6 +299,14 @@ def test_a_run_that_was_stopped_says_so(paths: Paths) -> None:
     assert "modelling failed: it was stopped, by Ctrl+C or another signal." in words(failed_run(paths, build_models))
 
 
+def test_memory_that_ran_out_is_named(paths: Paths) -> None:
+    @dg.asset
+    def build_models() -> None:
+        raise MemoryError
+
+    assert "modelling failed: memory ran out. Free some and run again" in words(failed_run(paths, build_models))
+
+
 def test_no_error_of_dbt_is_lost(paths: Paths) -> None:
     results = [
         {
