@@ -16,7 +16,7 @@ from warehouse.paths import Paths
 from warehouse.safe_files import write_text
 from warehouse.sql import quote_table
 
-# DuckDB's words, by which damage is told from a full disk, too little memory, and a file of a newer version.
+# DuckDB's words for damage. It has others for a full disk, too little memory, and a file of a newer version.
 LOG = "Corrupt WAL file"
 BLOCK = "Corrupt database file"
 # These name the file.
