@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse.dbt_project import forget_parsed
 from warehouse.locks import Say, only_run, only_writer
 from warehouse.paths import Paths
 from warehouse.safe_files import write_through
@@ -192,6 +193,8 @@ def restore(paths: Paths, folder: Path, say: Say = print) -> Backup:
                 shutil.copytree(source, paths.root / name)
             else:
                 shutil.copy2(source, paths.root / name)
+        # An older version of the project may be the next to run; what a newer one parsed would be mixed with its files.
+        forget_parsed(paths.dbt_target)
         say(f"what was there before is in {before}: remove it when all is well")
     return backup
 

@@ -24,6 +24,9 @@ OSI_DOCUMENT = "osi_document.json"
 # In dbt's target folder: from which files the manifest was made.
 PARSED_FROM = "parsed_from"
 
+# In dbt's target folder: what dbt parsed, so that the next time it only parses the files that changed since.
+PARTIAL_PARSE = "partial_parse.msgpack"
+
 
 class DbtProjectError(Exception):
     """The dbt project does not parse, or its manifest is not there; the message says why."""
@@ -86,10 +89,11 @@ def parse(settings: Settings, target: Path) -> None:
     Raises:
         DbtProjectError: the project does not parse, and the message is dbt's own; or memory or disk ran out.
     """
-    command = [DBT_EXECUTABLE, "--no-use-colors", "parse", "--target-path", str(target), "--log-path", str(target)]
-    parsed = subprocess.run(
-        command, cwd=DBT_DIR, env=environment(settings.paths), capture_output=True, text=True, check=False
-    )
+    parsed = _dbt_parse(settings, target)
+    if parsed.returncode and "which was not found" in parsed.stdout and (target / PARTIAL_PARSE).exists():
+        # dbt mixes files of now with those of the last time when a model is gone that something else named.
+        forget_parsed(target)
+        parsed = _dbt_parse(settings, target)
     if parsed.returncode:
         printed = f"{parsed.stdout}{parsed.stderr}"
         if parsed.returncode < 0 or "MemoryError" in printed:
@@ -97,6 +101,22 @@ def parse(settings: Settings, target: Path) -> None:
         if is_disk_full(OSError(printed)):
             raise DbtProjectError(f"the disk is full: dbt cannot write to {target}. Free some space and run again")
         raise DbtProjectError(f"dbt cannot parse {DBT_DIR}:\n{printed}")
+
+
+def forget_parsed(target: Path) -> None:
+    """Have dbt parse the whole project the next time, also what it takes for unchanged.
+
+    Args:
+        target: dbt's target folder.
+    """
+    (target / PARTIAL_PARSE).unlink(missing_ok=True)
+
+
+def _dbt_parse(settings: Settings, target: Path) -> "subprocess.CompletedProcess[str]":
+    command = [DBT_EXECUTABLE, "--no-use-colors", "parse", "--target-path", str(target), "--log-path", str(target)]
+    return subprocess.run(
+        command, cwd=DBT_DIR, env=environment(settings.paths), capture_output=True, text=True, check=False
+    )
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -391,7 +391,13 @@ def _with_metadata(
     personal: set[str],
 ) -> Iterator[tuple[dg.AssetKey, dg.Output[Any]]]:
     """Add each model's row count, what is known of its columns and, of a mart, its first rows."""
-    manifest = read_manifest(target / "manifest.json")
+    try:
+        manifest = read_manifest(target / "manifest.json")
+    except ValueError:
+        raise dg.Failure(
+            f"dbt could not write all of its manifest in {target}. Is the disk full? Free some space and run again.",
+            allow_retries=False,
+        ) from None
     known = dict(column_metadata(manifest, target, columns(connection), context.log.warning))
     marts = {(node["schema"], node["alias"]) for node in published_models(manifest)}
     for key, model in built.models.items():

@@ -26,10 +26,13 @@ def test_a_backup_is_restored_as_it_was_and_what_was_there_is_kept(
     assert made.tables > 60 and made.rows > 1000
     copied.warehouse.write_bytes(b"a warehouse that is lost")
     shutil.rmtree(copied.published.parent)
+    parsed = copied.dbt_target / "partial_parse.msgpack"
+    parsed.write_bytes(b"what a newer version parsed")
     said: list[str] = []
     restored = backups.restore(copied, backups.found(target)[-1], said.append)
     assert (restored.tables, restored.rows) == (made.tables, made.rows)
     assert published_rows(copied.root) == published_rows(first_night.data)
+    assert not parsed.exists(), "the version before may be the next to run"
     (before,) = copied.root.glob("before_restore_*")
     assert (before / "warehouse.duckdb").read_bytes() == b"a warehouse that is lost"
     with here.connect(read_only=True) as connection:
