@@ -150,6 +150,11 @@ class SemanticLayer:
             if not metric["type_params"].get("is_private")
         }
 
+    def warm(self) -> None:
+        """Find out what each metric can be asked by, which takes MetricFlow longest the first time."""
+        for name in self.metrics:
+            self._group_bys((name,))
+
     def metrics_of(self, role: Role) -> list[Metric]:
         """List the metrics of a role: those whose tables it may ask.
 

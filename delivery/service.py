@@ -8,6 +8,7 @@ import logging
 import re
 import secrets
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import asdict, dataclass, field
@@ -37,6 +38,7 @@ from delivery.doors import (
     Answer,
     Caller,
     Doors,
+    as_json,
     explain,
     plain,
     with_reasons,
@@ -248,7 +250,8 @@ class _TooLargeError(Exception):
 _bearer = HTTPBearer(auto_error=False, description="A token: python -m delivery token create")
 
 
-def _caller(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
+# Not in a thread: it takes less time than to get one.
+async def _caller(request: Request, _: Annotated[Any, Depends(_bearer)]) -> Caller:
     access: Access = request.app.state.service.access
     # A cookie is sent by browsers unasked: with it one reads, and changes nothing.
     caller = caller_of(access, request, with_cookie=request.method in ("GET", "HEAD"))
@@ -356,8 +359,7 @@ def _json(request: Request, caller: Caller, content: dict[str, Any], meta: dict[
     etag = etag_of(service, caller, meta["publication"], request, "json")
     if _unchanged(request, etag):
         return Response(status_code=304, headers=_headers(etag, meta))
-    body = json.dumps(plain(content) | {"meta": plain(meta)}, allow_nan=False, ensure_ascii=False)
-    return Response(body.encode("utf-8", "replace"), 200, _headers(etag, meta), "application/json")
+    return Response(as_json(content | {"meta": meta}), 200, _headers(etag, meta), "application/json")
 
 
 def _given(
@@ -394,17 +396,16 @@ def _given(
         if style == "json" or rows:
             # From here on the rows give the publication back.
             closing.pop_all()
-            found = plain(rows() if rows else answer.rows())
+            found = rows() if rows else answer.rows()
             if answer.next_cursor:
                 link = request.url.include_query_params(cursor=answer.next_cursor)
                 headers["Link"] = f'<{link.path}?{link.query}>; rel="next"'
             if style == "json":
-                content = {"data": found, "meta": plain(answer.meta)}
+                content: dict[str, Any] = {"data": found, "meta": answer.meta}
                 if answer.page:
                     content["next"] = answer.next_cursor
-                body = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
-                return Response(body, 200, headers, "application/json")
-            stream = _streamed(style, pa.Table.from_pylist(_flat(found)), answer.meta)
+                return Response(as_json(content), 200, headers, "application/json")
+            stream = _streamed(style, pa.Table.from_pylist(_flat(plain(found))), answer.meta)
         else:
             closing.pop_all()
             stream = _read(style, answer)
@@ -677,7 +678,7 @@ def _routes(app: FastAPI) -> None:
         responses=offers,
         **rest,  # type: ignore[arg-type]
     )
-    def opportunities(
+    async def opportunities(
         request: Request,
         caller: Known,
         customer: Annotated[_Text, Path(description="customer_key as your role sees it", examples=["shop:1"])],
@@ -685,12 +686,19 @@ def _routes(app: FastAPI) -> None:
         wanted: Wanted = None,
     ) -> Response:
         """The best first, each with its reasons."""
-        answer = request.app.state.service.doors.opportunities(caller, customer, limit)
+        doors: Doors = request.app.state.service.doors
+        style = format_of(request, wanted)
 
-        def rows() -> list[dict[str, Any]]:
-            return [row | {"explanation": explain(row)} for row in with_reasons(answer)]
+        def made() -> Response:
+            answer = doors.opportunities(caller, customer, limit)
 
-        return _given(request, caller, answer, wanted, "opportunities", rows)
+            def rows() -> list[dict[str, Any]]:
+                return [row | {"explanation": explain(row)} for row in with_reasons(answer)]
+
+            return _given(request, caller, answer, wanted, "opportunities", rows)
+
+        # From memory it is made sooner than a thread is found for it.
+        return made() if style == "json" and doors.has_in_memory(caller) else await run_in_threadpool(made)
 
     @app.get(
         "/v1/categories/{category:path}/customers",
@@ -1015,6 +1023,7 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
         # Opened before the first request, where something is published.
         with contextlib.suppress(DoorError):
             doors.snapshots.give_back(doors.snapshots.take())
+        threading.Thread(target=doors.layer.warm, daemon=True).start()
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(agents.running())
             yield

@@ -13,16 +13,18 @@ import datetime as dt
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 from sqlglot import exp
 
 from delivery.errors import DoorError, GoneError, NotPublishedError, TooSlowError
-from delivery.policy import Policy, Table, View, as_published, duckdb_hash, view
+from delivery.policy import CUSTOMER, Policy, Table, View, as_published, duckdb_hash, view
 from delivery.publication import publication_id
 from warehouse.connections import columns, count
 from warehouse.sql import quote_name, quote_table, quote_text
@@ -35,6 +37,9 @@ LOOK_SECONDS = 0.2
 
 # The column of the views in `doors` by which pages are cut; no door shows it.
 POSITION = "position in the file"
+
+# Rows that are kept in memory, of all roles together: about 100 MB.
+MOST_IN_MEMORY = 1_000_000
 
 # Of each role's connection.
 MEMORY = "256MB"
@@ -188,6 +193,66 @@ class RoleConnection:
             return answer.fetchall()
 
 
+@dataclass(frozen=True)
+class OfCustomer:
+    """What is asked of one customer in a table.
+
+    Attributes:
+        columns: which.
+        order: the columns by which the rows of a customer stand.
+    """
+
+    columns: list[str]
+    order: list[str]
+
+
+class ByCustomer:
+    """The rows of a role's view, in memory and found by their customer.
+
+    Args:
+        connection: of the role.
+        table: schema.table.
+        asked: which columns, in which order.
+    """
+
+    def __init__(self, connection: RoleConnection, table: str, asked: OfCustomer) -> None:
+        customer = quote_name(CUSTOMER)
+        selected = ", ".join(quote_name(name) for name in asked.columns)
+        sql = (
+            f"select {customer} as customer, {selected} from doors.{quote_table(*table.split('.'))} "
+            f"where {customer} is not null order by {', '.join([customer, *map(quote_name, asked.order)])}"
+        )
+        with connection.asked(sql) as answer:
+            rows = answer.to_arrow_table().combine_chunks()
+        self._columns = [_short(column) for column in rows.columns[1:]]
+        # Customer to the first of its rows, and how many they are.
+        self._places: dict[str, tuple[int, int]] = {}
+        if rows.num_rows:
+            runs = pc.run_end_encode(rows.column(0).chunk(0))
+            begin = 0
+            for key, end in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+                self._places[str(key)] = (begin, end - begin)
+                begin = end
+
+    def rows(self, customer: str) -> list[tuple[Any, ...]]:
+        """Give the rows of a customer.
+
+        Args:
+            customer: the customer_key as the role sees it.
+        """
+        place = self._places.get(customer)
+        if place is None:
+            return []
+        return list(zip(*(column.slice(*place).to_pylist() for column in self._columns), strict=True))
+
+
+def _short(column: Any) -> Any:
+    """Words that come again and again are kept once."""
+    if pa.types.is_string(column.type) and pc.count_distinct(column).as_py() * 4 < len(column):
+        column = column.dictionary_encode()
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 @dataclass
 class Snapshot:
     """One publication, held open.
@@ -202,6 +267,8 @@ class Snapshot:
         standings: how each objective stands.
         objectives_of: table of the warehouse to the objectives that its checks measure.
         roles: role to its connection.
+        in_memory: role to the tables that are kept in memory for it.
+        metas: what stands behind answers, by whom and what they are of.
     """
 
     id: str
@@ -213,6 +280,8 @@ class Snapshot:
     standings: list[Standing]
     objectives_of: dict[str, set[str]]
     roles: dict[str, RoleConnection]
+    in_memory: dict[str, dict[str, ByCustomer]] = field(default_factory=dict)
+    metas: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict)
     uses: int = 0
     last_used: float = field(default_factory=time.monotonic)
 
@@ -259,6 +328,7 @@ class Snapshots:
         self._looked = float("-inf")
         self._opening = threading.Lock()
         self._counting = threading.Lock()
+        self._filling = threading.Lock()
 
     @contextlib.contextmanager
     def lease(self, publication: str | None = None) -> Iterator[Snapshot]:
@@ -331,6 +401,47 @@ class Snapshots:
             self._open.clear()
             self._current = None
 
+    def is_fresh(self) -> bool:
+        """Tell whether the published file was looked at just now, so that nothing has to be opened first."""
+        return self._current is not None and time.monotonic() - self._looked < LOOK_SECONDS
+
+    def keep_in_memory(self, snapshot: Snapshot, role: str, wanted: Mapping[str, OfCustomer]) -> None:
+        """Keep tables of the newest publication in memory for a role, where there is room for them.
+
+        While one thread reads them, the others ask the database.
+
+        Args:
+            snapshot: the publication.
+            role: the role's name.
+            wanted: schema.table to what is asked of it.
+        """
+        if role in snapshot.in_memory or not self._filling.acquire(blocking=False):
+            return
+        try:
+            tables = [*wanted, *(name for kept in snapshot.in_memory.values() for name in kept)]
+            is_newest, rows = snapshot is self._current, sum(snapshot.row_counts[name] for name in tables)
+            if role in snapshot.in_memory or not is_newest or rows > MOST_IN_MEMORY:
+                return
+            connection = snapshot.roles[role]
+            try:
+                kept = {name: ByCustomer(connection, name, asked) for name, asked in wanted.items()}
+            except DoorError as error:
+                self.say(f"{role}: the lists of customers are not kept in memory: {error}")
+                kept = {}
+            with self._counting:
+                if snapshot is self._current:
+                    snapshot.in_memory[role] = kept
+        finally:
+            self._filling.release()
+
+    def has_in_memory(self, role: str) -> bool:
+        """Tell whether tables of the newest publication are in memory for a role.
+
+        Args:
+            role: the role's name.
+        """
+        return self._current is not None and bool(self._current.in_memory.get(role))
+
     @property
     def ids(self) -> set[str]:
         """The publications that are open."""
@@ -363,6 +474,9 @@ class Snapshots:
         self._seen = seen
         self.problem = None
         with self._counting:
+            if self._current:
+                # Asked of the newest alone.
+                self._current.in_memory = {}
             if snapshot.id in self._open:
                 snapshot.close()
                 self._current = self._open[snapshot.id]
