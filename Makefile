@@ -20,7 +20,7 @@ export UV_PYTHON_DOWNLOADS ?= automatic
 # Says once how to call the uv of .tools/ by hand.
 UV_BY_HAND := command -v uv >/dev/null || echo 'For the commands that start with "uv run":  export PATH="$$PWD/.tools/bin:$$PATH"'
 
-.PHONY: help setup run test lint lint-sql ui production-local serve query publish-postgres catalogue notebook contract bench score-eval spark clean
+.PHONY: help setup run test lint lint-sql ui production-local serve query publish-postgres catalogue notebook contract matrix bench score-eval spark clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 25
@@ -88,6 +88,9 @@ notebook: setup ## a worked notebook on the published file, on http://localhost:
 # datacontract-cli brings pandas and numpy, which a run must not have: an environment of its own.
 contract: setup ## write the data contract; refuses what would break its readers without a new version
 	@UV_PROJECT_ENVIRONMENT=.tools/contract $(UV) run --quiet --locked --group contract python -m delivery contract
+
+matrix: setup ## write docs/doors-matrix.md: what each role sees of each column
+	@$(UV) run --no-sync python -m delivery matrix
 
 bench: setup ## speed and memory against plain DuckDB, in one run
 	@$(UV) run --no-sync python -m benchmarks.main_job

@@ -1,4 +1,4 @@
-"""The doors at a terminal: query, contract, catalogue, publish-postgres, token, serve and mcp."""
+"""The doors at a terminal: query, contract, catalogue, publish-postgres, matrix, token, serve, mcp and pages."""
 
 import argparse
 import datetime as dt
@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from delivery import catalogue, postgres
+from delivery import catalogue, matrix, postgres
 from delivery.breaking import Breakage, DetectorMissingError, breakages, is_bumped
 from delivery.catalogue import CatalogueError
 from delivery.contract import FOLDER, ContractError, files, read_metadata, render
@@ -212,6 +212,13 @@ def main(arguments: list[str] | None = None) -> int:
         description="Have dbt write its documentation of all tables and columns as one page, next to the published "
         "file. It reads the private warehouse, so not while a run is under way.",
     )
+    seen = commands.add_parser(
+        "matrix",
+        help="write the page that says what each role sees of each column",
+        description="Write docs/doors-matrix.md of this checkout: what each role of delivery/policy.yml sees of each "
+        "published column.",
+    )
+    seen.add_argument("--check", action="store_true", help="write nothing; fail when the page is out of date")
     _add_token(commands)
     _add_serve(commands)
     chosen = parser.parse_args(arguments)
@@ -314,7 +321,8 @@ def _door(chosen: argparse.Namespace) -> int:
             return _token(chosen, Tokens(settings.paths.tokens), policy)
         for line in problems(policy, described(read_manifest(prepare(settings)))):
             logging.getLogger("delivery").warning("%s", line)
-        return {"serve": _serve, "mcp": _agents, "pages": _pages}[chosen.command](chosen, settings, policy)
+        made = {"serve": _serve, "mcp": _agents, "pages": _pages, "matrix": _matrix}
+        return made[chosen.command](chosen, settings, policy)
     except ModuleNotFoundError as reason:
         error(f"{reason.name} is not installed: install next-aisle[serve]")
     except (DbtProjectError, PolicyError, UnknownRoleError, TokenError, OSError) as reason:
@@ -409,7 +417,19 @@ def _pages(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> in
     return 0
 
 
-_DOORS = ("token", "serve", "mcp", "pages")
+def _matrix(chosen: argparse.Namespace, settings: Settings, policy: Policy) -> int:
+    tables = described(read_manifest(prepare(settings)))
+    if matrix.write(policy, tables, check=chosen.check):
+        print(f"{matrix.PAGE} is what the policy says")
+    elif chosen.check:
+        error(f"{matrix.PAGE} is not what the policy and the columns' tags say. Run: make matrix")
+        return 1
+    else:
+        print(f"wrote {matrix.PAGE}")
+    return 0
+
+
+_DOORS = ("token", "serve", "mcp", "pages", "matrix")
 
 
 if __name__ == "__main__":

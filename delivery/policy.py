@@ -518,7 +518,10 @@ def _action(policy: Policy, role: Role, table: Table, column: Column) -> Action:
         for tag, action in ((IDENTIFIER, role.identifier), (PERSONAL, role.personal), (SENSITIVE, role.sensitive))
         if tag in column.tags
     ]
-    return max(asked, key=_STRICTNESS.index, default=Action.SHOW)
+    action = max(asked, key=_STRICTNESS.index, default=Action.SHOW)
+    bucket = policy.columns.get(f"{table.full_name}.{column.name}", Bucket())
+    # Where the policy names no coarser value, there is none.
+    return Action.NULL if action is Action.BUCKET and bucket == Bucket() else action
 
 
 def _needs_a_look(column: Column) -> bool:
