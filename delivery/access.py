@@ -19,6 +19,8 @@ from delivery.policy import Policy
 from delivery.tokens import Token, Tokens
 
 SESSION_HOURS = 12
+# Who leaves the company, or a group, is known to its login alone: it is asked again.
+ACCOUNT_HOURS = 1
 MOST_SESSIONS = 10_000
 AUDIT_BYTES = 10_000_000
 AUDIT_FILES = 10
@@ -84,11 +86,12 @@ class Session:
     """A login of the pages.
 
     Attributes:
-        token: id of its token.
-        name: of the token.
-        role: of the token.
+        token: id of its token, or of the account.
+        name: of the token or account.
+        role: of the token or account.
         form: what the forms of its pages carry, so that no other site can send them.
         ends: when it ends, by the monotonic clock.
+        by_token: whether it ends with its token.
     """
 
     token: str
@@ -96,6 +99,7 @@ class Session:
     role: str
     form: str
     ends: float
+    by_token: bool = True
 
 
 class Access:
@@ -167,10 +171,26 @@ class Access:
             The value of the cookie.
         """
         token = self.checked(given, address)
+        return self._opened(token.id, token.name, token.role, SESSION_HOURS, by_token=True)
+
+    def log_in_account(self, account: str, name: str, role: str) -> str:
+        """Begin a session of somebody whom the company's login knows.
+
+        Args:
+            account: its id.
+            name: of the account.
+            role: that it has.
+
+        Returns:
+            The value of the cookie.
+        """
+        return self._opened(account, name, role, ACCOUNT_HOURS, by_token=False)
+
+    def _opened(self, token: str, name: str, role: str, hours: float, *, by_token: bool) -> str:
         cookie = secrets.token_urlsafe(32)
-        ends = time.monotonic() + SESSION_HOURS * 3600
+        ends = time.monotonic() + hours * 3600
         with self._lock:
-            self._sessions[cookie] = Session(token.id, token.name, token.role, secrets.token_urlsafe(16), ends)
+            self._sessions[cookie] = Session(token, name, role, secrets.token_urlsafe(16), ends, by_token)
             while len(self._sessions) > MOST_SESSIONS:
                 self._sessions.popitem(last=False)
         return cookie
@@ -182,8 +202,8 @@ class Access:
             cookie: its value.
         """
         session = self._sessions.get(cookie or "")
-        if session and session.ends > time.monotonic() and self.tokens.is_valid(session.token):
-            return session
+        if session and session.ends > time.monotonic():
+            return session if not session.by_token or self.tokens.is_valid(session.token) else None
         return None
 
     def log_out(self, cookie: str | None) -> None:

@@ -109,6 +109,7 @@ class Role(BaseModel):
     personal: Action = Action.DROP
     sensitive: Action = Action.DROP
     rows: Rows = Rows()
+    groups: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
 
     @model_validator(mode="after")
     def _sums_hide_single_customers(self) -> "Role":

@@ -29,6 +29,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from delivery import conditions, formats
 from delivery.access import Access, Audit, NoAccessError, Rate, TooOftenError
+from delivery.accounts import Accounts, AccountsError, from_settings
 from delivery.agents import AgentsOverHttp, make_server
 from delivery.doors import (
     LONGEST_PAGE,
@@ -52,6 +53,7 @@ from delivery.tokens import TokenError, Tokens
 from warehouse.settings import Settings
 
 COOKIE = "next_aisle_session"
+LOGIN_COOKIE = "next_aisle_login"
 PROBLEM = "application/problem+json"
 MOST_BODY = 64 * 1024
 MOST_URL = 8 * 1024
@@ -880,7 +882,7 @@ def refusal(error: Exception) -> JSONResponse:
 _PAGES = [name for name, _ in MENU if name != "tonight"]
 
 
-def _page_routes(app: FastAPI, pages: Pages) -> None:
+def _page_routes(app: FastAPI, pages: Pages, accounts: Accounts | None) -> None:
     """The pages for people. Their addresses are no part of the interface for programs."""
 
     def html(text: str, status: int = 200) -> HTMLResponse:
@@ -907,25 +909,68 @@ def _page_routes(app: FastAPI, pages: Pages) -> None:
     def static() -> Response:
         return FileResponse(STYLE, media_type="text/css", headers={"Cache-Control": "max-age=3600"})
 
+    def login_page(wrong: str | None = None, status: int = 200) -> Response:
+        return html(pages.plain("login", wrong=wrong, accounts=accounts is not None), status)
+
     def login() -> Response:
-        return html(pages.plain("login", wrong=None))
+        return login_page()
+
+    def is_secure(request: Request) -> bool:
+        return request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+
+    async def log_in_account(request: Request) -> Response:
+        if accounts is None:
+            raise HTTPException(404, "there is no login by account here")
+        scheme = "https" if is_secure(request) else "http"
+        try:
+            answer, key = await accounts.begin(request, f"{scheme}://{request.url.netloc}/login/account/back")
+        except NoAccessError as error:
+            log.warning("%s", error.__cause__)
+            return login_page(str(error).capitalize() + ".", 503)
+        # The provider sends people back from another site.
+        answer.set_cookie(
+            LOGIN_COOKIE, key, max_age=600, httponly=True, samesite="lax", secure=is_secure(request), path="/login"
+        )
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    async def account_is_back(request: Request) -> Response:
+        if accounts is None:
+            raise HTTPException(404, "there is no login by account here")
+        service: Service = request.app.state.service
+        try:
+            account = await accounts.end(request, request.cookies.get(LOGIN_COOKIE))
+        except NoAccessError as error:
+            if error.__cause__:
+                log.warning("%s: %s", error, error.__cause__)
+            service.audit.record(door="pages", path="/login/account/back", status=401)
+            answer = login_page(str(error).capitalize() + ".", 401)
+        else:
+            cookie = service.access.log_in_account(account.id, account.name, account.role)
+            service.audit.record(
+                door="pages", path="/login/account/back", token=account.id, name=account.name, role=account.role
+            )
+            # A browser that comes from another site sends no strict cookie along; from a page of this one it does.
+            answer = html(pages.plain("welcome", name=account.name))
+            answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=is_secure(request), path="/")
+        answer.delete_cookie(LOGIN_COOKIE, path="/login")
+        return answer
 
     async def log_in(request: Request) -> Response:
         # A form of another site may not log anybody in.
         if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-            return html(pages.plain("login", wrong="Please log in from this page."), 403)
+            return login_page("Please log in from this page.", 403)
         access: Access = request.app.state.service.access
         given = parse_qs((await request.body()).decode("utf-8", "replace")).get("token", [""])[0].strip()
         address = request.client.host if request.client else ""
         try:
             cookie = await run_in_threadpool(access.log_in, given, address)
         except NoAccessError as error:
-            return html(pages.plain("login", wrong=str(error).capitalize() + "."), 401)
+            return login_page(str(error).capitalize() + ".", 401)
         except TooOftenError as error:
-            return html(pages.plain("login", wrong=str(error).capitalize() + "."), 429)
+            return login_page(str(error).capitalize() + ".", 429)
         answer = RedirectResponse("/", 303, {"Cache-Control": "no-store"})
-        secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
-        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
+        answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=is_secure(request), path="/")
         return answer
 
     async def log_out(request: Request) -> Response:
@@ -947,6 +992,8 @@ def _page_routes(app: FastAPI, pages: Pages) -> None:
     app.add_api_route("/static/style.css", static, response_class=Response, **hidden)  # type: ignore[arg-type]
     app.add_api_route("/login", login, response_class=Response, **hidden)  # type: ignore[arg-type]
     app.add_route("/login", log_in, methods=["POST"], **hidden)  # type: ignore[arg-type]
+    app.add_route("/login/account", log_in_account, **hidden)  # type: ignore[arg-type]
+    app.add_route("/login/account/back", account_is_back, **hidden)  # type: ignore[arg-type]
     app.add_route("/logout", log_out, methods=["POST"], **hidden)  # type: ignore[arg-type]
     app.add_route("/", page_of("tonight"), **hidden)  # type: ignore[arg-type]
     for name in _PAGES:
@@ -1007,6 +1054,7 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
     options = options or Options()
     doors = Doors(settings, policy, options.threads, log.info)
     access = Access(Tokens(settings.paths.tokens), policy, Rate(options.per_second, options.burst))
+    accounts = from_settings(settings, policy)
     audit = Audit(settings.paths.audit_log)
     version = hashlib.sha256(policy.model_dump_json().encode()).hexdigest()[:12]
     service = Service(doors, access, audit, version)
@@ -1045,7 +1093,7 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
     app.state.service = service
     _errors(app)
     _routes(app)
-    _page_routes(app, Pages(doors))
+    _page_routes(app, Pages(doors), accounts)
     app.mount("/mcp", agents)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
     app.add_middleware(Guard, audit=audit)
@@ -1074,7 +1122,11 @@ def run(settings: Settings, policy: Policy, options: Options) -> None:
             f"cannot listen on {options.host}:{options.port}: {error.strerror}. Choose another port: "
             f"make serve SERVE_PORT={options.port + 1}"
         ) from error
-    app = make_app(settings, policy, options)
+    try:
+        app = make_app(settings, policy, options)
+    except AccountsError as error:
+        listening.close()
+        raise ServiceError(str(error)) from error
     if not app.state.service.access.tokens.all():
         log.warning("there is no token yet, and nothing is answered without one: python -m delivery token create")
     log.info("http://%s:%d (stop it with Ctrl+C)", options.host, options.port)

@@ -48,6 +48,11 @@ class Settings(BaseSettings):
         postgres_url: the PostgreSQL database that the published tables are also written to, after each publication
             too, such as postgresql://user@host:5432/database; None: none.
         postgres_password: its user's password; None: in the address, or where libpq looks (PGPASSWORD, ~/.pgpass).
+        oidc_issuer: the address of the company's login (OpenID Connect), by which people log in at the pages; None: by
+            token alone.
+        oidc_client_id: the id that the service has there.
+        oidc_client_secret: its password there; None for a service without.
+        oidc_claim: the claim that has a person's groups, which delivery/policy.yml gives roles.
         timezone: the zone of the clock that the nightly schedule goes by, such as Europe/Berlin; None: the machine's.
         nightly_at: when the nightly schedule starts its run, by that clock.
         wait_until: how long it waits for a shop whose file of yesterday has not landed; the same time as `nightly_at`:
@@ -82,9 +87,13 @@ class Settings(BaseSettings):
     keep_runs_days: int = Field(default=90, ge=14)
     keep_logs_days: int = Field(default=30, ge=1)
     keep_aside_days: int = Field(default=14, ge=1)
-    # Neither is printed with the settings.
+    # No secret is printed with the settings.
     postgres_url: SecretStr | None = None
     postgres_password: SecretStr | None = None
+    oidc_issuer: str | None = None
+    oidc_client_id: str | None = None
+    oidc_client_secret: SecretStr | None = None
+    oidc_claim: str = "groups"
 
     @property
     def paths(self) -> Paths:

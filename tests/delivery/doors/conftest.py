@@ -47,8 +47,8 @@ class House:
         return self.client.post(path, json=body, headers={"Authorization": f"Bearer {self.secrets[role]}"})
 
 
-def open_house(data: Path, rules: Policy | None = None, *, published: bool = True) -> Iterator[House]:
-    settings = Settings(data=data, manifest=prepare(Settings()))
+def open_house(data: Path, rules: Policy | None = None, *, published: bool = True, **more: Any) -> Iterator[House]:
+    settings = Settings(data=data, manifest=prepare(Settings()), **more)
     tables = policy.described(read_manifest(prepare(settings)))
     if published:
         made.publish(settings.paths.published, tables)
