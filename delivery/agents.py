@@ -276,8 +276,9 @@ class AgentsOverHttp:
             await self.refused(error)(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
-        scope["state"]["door"] = "mcp"
-        await self.app(scope, receive, send)
+        scope["state"] |= {"door": "mcp", "path": "/mcp"}
+        # The app inside has one address.
+        await self.app(scope | {"path": "/", "raw_path": b"/", "root_path": ""}, receive, send)
 
 
 def _rows(answer: Answer, limit: int) -> dict[str, Any]:

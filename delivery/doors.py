@@ -460,22 +460,29 @@ class Doors:
         )
 
     def customers_of(
-        self, caller: Caller, category: str, limit: int | None = 100, minimum: float = 0, best: int | None = None
+        self,
+        caller: Caller,
+        category: str | Sequence[str],
+        limit: int | None = 100,
+        minimum: float = 0,
+        best: int | None = None,
     ) -> Answer:
         """Which customers are likely to begin to buy in a category, the most likely first.
 
         Args:
             caller: who asks.
-            category: the category's key, name or label.
+            category: the category's key, name or label; or several of them, one after the other in the answer.
             limit: how many at most; None: all.
             minimum: only those with at least this likelihood.
             best: only where the category is among this many of the customer's best.
         """
         with self.snapshots.lease() as snapshot:
             connection = self._connection(snapshot, caller, OPPORTUNITIES)
-            key = self.category(caller, category)["category_key"]
+            wanted = [category] if isinstance(category, str) else category
+            keys = [self.category(caller, each)["category_key"] for each in wanted]
             columns = connection.views[OPPORTUNITIES].columns
-            where, parameters = "category_key = ? and likelihood >= ?", [key, minimum]
+            where = f"category_key in ({', '.join('?' * len(keys))}) and likelihood >= ?"
+            parameters: list[Any] = [*keys, minimum]
             if best is not None:
                 where, parameters = f"{where} and rank <= ?", [*parameters, best]
             order = [quote_name(CUSTOMER)] if CUSTOMER in columns else []
@@ -490,7 +497,7 @@ class Doors:
             return self._answer(
                 caller,
                 f"select {selected} from doors.{_quoted(OPPORTUNITIES)} as offers{because} where {where} "
-                f"order by {', '.join(['likelihood desc', 'expected_value desc', *order])}"
+                f"order by {', '.join(['category_label', 'likelihood desc', 'expected_value desc', *order])}"
                 + ("" if limit is None else f" limit {int(limit)}"),
                 parameters,
                 [*columns, "because"] if because else columns,

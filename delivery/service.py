@@ -1,5 +1,6 @@
 """The service: one process that answers at all doors that are asked over HTTP. REST is here, under /v1."""
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
@@ -47,7 +48,7 @@ from delivery.doors import (
 from delivery.errors import DoorError
 from delivery.formats import MEDIA_TYPES, TYPES_OF, TooManyRowsError
 from delivery.metrics import Dimension, Question
-from delivery.pages import MENU, STYLE, Pages
+from delivery.pages import AMONG_BEST, CATEGORIES_TO_OFFER, MENU, STYLE, Pages, categories_in
 from delivery.policy import Policy
 from delivery.tokens import TokenError, Tokens
 from warehouse.settings import Settings
@@ -57,6 +58,8 @@ LOGIN_COOKIE = "next_aisle_login"
 PROBLEM = "application/problem+json"
 MOST_BODY = 64 * 1024
 MOST_URL = 8 * 1024
+# How long a caller may send or take nothing.
+SLOWEST_SECONDS = 30
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -175,10 +178,14 @@ class Guard:
         state["request_id"] = request_id
         sent = {"status": 0, "bytes": 0}
         received = 0
+        is_whole = False
 
         async def limited() -> MutableMapping[str, Any]:
-            nonlocal received
-            message = await receive()
+            nonlocal received, is_whole
+            # Once the request is there, what is waited for is that the caller goes.
+            async with asyncio.timeout(None if is_whole else SLOWEST_SECONDS):
+                message = await receive()
+            is_whole = not message.get("more_body", False)
             received += len(message.get("body", b""))
             if received > MOST_BODY:
                 raise _TooLargeError
@@ -199,7 +206,9 @@ class Guard:
                 ]
             elif message["type"] == "http.response.body":
                 sent["bytes"] += len(message.get("body", b""))
-            await send(message)
+            # A caller who takes nothing would keep a publication open.
+            async with asyncio.timeout(SLOWEST_SECONDS):
+                await send(message)
 
         try:
             length = dict(scope["headers"]).get(b"content-length", b"0")
@@ -212,8 +221,12 @@ class Guard:
                 await self.app(scope, limited, counted)
         except _TooLargeError:
             if not sent["status"]:
-                answer = problem(413, "too-large", "The request is too large", f"at most {MOST_BODY:,} bytes.")
-                await answer(scope, receive, counted)
+                await _too_large()(scope, receive, counted)
+        except TimeoutError:
+            log.warning("request %s: the caller was too slow", request_id)
+            if sent["status"]:
+                raise
+            await _too_slow()(scope, receive, counted)
         except Exception:
             log.exception("request %s failed", request_id)
             if sent["status"]:
@@ -232,7 +245,7 @@ class Guard:
                     door=state.get("door", "rest"),
                     method=scope["method"],
                     # The pattern of the address: the address itself may name a customer.
-                    path=getattr(route, "path", "") or "?",
+                    path=state.get("path") or getattr(route, "path", "") or "?",
                     token=caller.token if caller else None,
                     name=caller.name if caller else None,
                     role=caller.role if caller else None,
@@ -245,8 +258,49 @@ class Guard:
                 )
 
 
+class KnownHosts:
+    """Refuses to be asked by a name that is not its own, which a page of another site could do.
+
+    Args:
+        app: what is inside.
+        hosts: its names.
+    """
+
+    def __init__(self, app: Any, hosts: list[str]) -> None:
+        self.app = app
+        self._checked = TrustedHostMiddleware(self._known, hosts, www_redirect=False)
+
+    async def _known(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["state"]["host_is_known"] = True
+        await self.app(scope, receive, send)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle a request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        state = scope.setdefault("state", {})
+
+        async def unless_refused(message: MutableMapping[str, Any]) -> None:
+            if "host_is_known" in state:
+                await send(message)
+
+        await self._checked(scope, receive, unless_refused)
+        if "host_is_known" not in state:
+            detail = "the service has no such name; the one who runs it can add it: serve --name NAME"
+            await problem(400, "unknown-host", "The service is not asked by this name", detail)(scope, receive, send)
+
+
 class _TooLargeError(Exception):
     """The body is larger than allowed."""
+
+
+def _too_large() -> JSONResponse:
+    return problem(413, "too-large", "The request is too large", f"at most {MOST_BODY:,} bytes.")
+
+
+def _too_slow() -> JSONResponse:
+    return problem(408, "too-slow", "The request took too long", f"nothing came for {SLOWEST_SECONDS} s.")
 
 
 _bearer = HTTPBearer(auto_error=False, description="A token: python -m delivery token create")
@@ -985,6 +1039,46 @@ def _page_routes(app: FastAPI, pages: Pages, accounts: Accounts | None) -> None:
         answer.delete_cookie(COOKIE, path="/")
         return answer
 
+    async def chosen(request: Request) -> Response:
+        service: Service = request.app.state.service
+        request.state.door = "pages"
+        session = service.access.session(request.cookies.get(COOKIE))
+        if session is None:
+            return RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
+        given = parse_qs((await request.body()).decode("utf-8", "replace"))
+        if not hmac.compare_digest(given.get("form", [""])[0].encode(), session.form.encode()):
+            return html(pages.plain("error", heading="Not done", detail="Please use the button of a page."), 403)
+        what, _, style = given.get("as", [""])[0].partition(".")
+        keys = given.get("category") or given.get("shown") or []
+        if what not in ("categories", "customers") or style not in ("csv", "xlsx") or not keys:
+            detail = "Choose categories, and one of the downloads."
+            return html(pages.plain("error", heading="Nothing is chosen", detail=detail), 422)
+
+        def made() -> Response:
+            caller = caller_of(service.access, request, with_cookie=True)
+            request.state.caller = caller
+            request.state.asked = {"page": "opportunities", "download": what, "categories": len(keys)}
+            if what == "customers":
+                answer = service.doors.customers_of(caller, keys, None, best=AMONG_BEST)
+                return _given(request, caller, answer, style, "customers")
+            answer = service.doors.query(caller, CATEGORIES_TO_OFFER)
+            wanted = set(keys)
+            return _given(
+                request,
+                caller,
+                answer,
+                style,
+                "categories",
+                lambda: [row for row in categories_in(answer) if row["category_key"] in wanted],
+            )
+
+        try:
+            return await run_in_threadpool(made)
+        except (DoorError, NoAccessError, TooOftenError) as error:
+            refused = refusal(error)
+            said = json.loads(bytes(refused.body))
+            return html(pages.plain("error", heading=said["title"], detail=said["detail"]), refused.status_code)
+
     def page_of(name: str) -> Callable[[Request], Response]:
         return lambda request: shown(request, name)
 
@@ -992,6 +1086,7 @@ def _page_routes(app: FastAPI, pages: Pages, accounts: Accounts | None) -> None:
     app.add_api_route("/static/style.css", static, response_class=Response, **hidden)  # type: ignore[arg-type]
     app.add_api_route("/login", login, response_class=Response, **hidden)  # type: ignore[arg-type]
     app.add_route("/login", log_in, methods=["POST"], **hidden)  # type: ignore[arg-type]
+    app.add_route("/opportunities/chosen", chosen, methods=["POST"], **hidden)  # type: ignore[arg-type]
     app.add_route("/login/account", log_in_account, **hidden)  # type: ignore[arg-type]
     app.add_route("/login/account/back", account_is_back, **hidden)  # type: ignore[arg-type]
     app.add_route("/logout", log_out, methods=["POST"], **hidden)  # type: ignore[arg-type]
@@ -1038,6 +1133,11 @@ def _errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     def of_http(_: Request, error: HTTPException) -> Response:
+        # What Guard raises while a body is read, FastAPI makes an error of its own of.
+        if isinstance(error.__cause__, TimeoutError):
+            return _too_slow()
+        if isinstance(error.__cause__, _TooLargeError):
+            return _too_large()
         slug = {404: "not-found", 405: "method-not-allowed", 406: "not-acceptable"}.get(error.status_code, "http")
         title = {404: "There is no such page", 405: "This cannot be done here"}.get(error.status_code, "Not possible")
         return problem(error.status_code, slug, title, str(error.detail), dict(error.headers or {}))
@@ -1094,8 +1194,10 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
     _errors(app)
     _routes(app)
     _page_routes(app, Pages(doors), accounts)
-    app.mount("/mcp", agents)
-    app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    # Clients do not follow a redirect with what they post.
+    for path in ("/mcp", "/mcp/"):
+        app.add_route(path, agents, include_in_schema=False)  # type: ignore[arg-type]
+    app.add_middleware(KnownHosts, hosts=hosts)
     app.add_middleware(Guard, audit=audit)
     return app
 

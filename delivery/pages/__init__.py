@@ -19,7 +19,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from delivery.doors import AFFINITY, OPPORTUNITIES, Caller, Doors, explain, percent, with_reasons
+from delivery.doors import AFFINITY, OPPORTUNITIES, Answer, Caller, Doors, explain, percent, with_reasons
 from delivery.errors import DoorError, RefusedError, UnknownNameError
 from delivery.metrics import Question
 
@@ -41,6 +41,15 @@ SORTS = {
     "likelihood": ("likelihood", "Likelihood"),
     "name": ("category_label", "Name"),
 }
+
+# What to offer, summed over customers; of the metrics, which hold the role's minimum group.
+AMONG_BEST = 3
+CATEGORIES_TO_OFFER = Question(
+    ("expected_cross_sell_value", "opportunity_count", "cross_sell_opportunity_score"),
+    ("category", "opportunity__category_label"),
+    (f"opportunity__rank <= {AMONG_BEST} and not opportunity__is_staple",),
+    ("-expected_cross_sell_value",),
+)
 
 # Where a page is, given its name and the key of what it is about.
 Address = Callable[..., str]
@@ -180,29 +189,17 @@ class Pages:
         field = SORTS.get(sort, SORTS["value"])[0]
         found = [each for each in found if search.casefold() in str(each["category_label"]).casefold()]
         found.sort(key=lambda each: str(each[field]) if sort == "name" else -(each[field] or 0))
-        return {"categories": found, "search": search, "sort": sort, "sorts": SORTS}
+        sees_customers = self.doors.role(caller).customer_rows
+        return {
+            "categories": found,
+            "search": search,
+            "sort": sort,
+            "sorts": SORTS,
+            "sees_customers": sees_customers,
+        }
 
     def _categories(self, caller: Caller) -> list[dict[str, Any]]:
-        """What to offer, summed over customers; from the metrics, which hold the role's minimum group."""
-        answer = self.doors.query(
-            caller,
-            Question(
-                ("expected_cross_sell_value", "opportunity_count", "cross_sell_opportunity_score"),
-                ("category", "opportunity__category_label"),
-                ("opportunity__rank <= 3 and not opportunity__is_staple",),
-                ("-expected_cross_sell_value",),
-            ),
-        )
-        return [
-            {
-                "category_key": row["category"],
-                "category_label": row["opportunity__category_label"],
-                "customers": row["opportunity_count"],
-                "likelihood": row["cross_sell_opportunity_score"],
-                "expected_value": _float(row["expected_cross_sell_value"]),
-            }
-            for row in answer.rows()
-        ]
+        return categories_in(self.doors.query(caller, CATEGORIES_TO_OFFER))
 
     def _category(self, caller: Caller, key: str | None, asked: dict[str, str]) -> dict[str, Any]:
         category = self.doors.category(caller, key or "")
@@ -388,6 +385,24 @@ def write(pages: Pages, caller: Caller, folder: Path, say: Callable[[str], None]
     for page, key in wanted:
         (folder / file_name(page, key)).write_text(pages.make(page, caller, key), encoding="utf-8")
     return len(wanted)
+
+
+def categories_in(answer: Answer) -> list[dict[str, Any]]:
+    """Give the rows of the page Opportunities.
+
+    Args:
+        answer: to CATEGORIES_TO_OFFER.
+    """
+    return [
+        {
+            "category_key": row["category"],
+            "category_label": row["opportunity__category_label"],
+            "customers": row["opportunity_count"],
+            "likelihood": row["cross_sell_opportunity_score"],
+            "expected_value": _float(row["expected_cross_sell_value"]),
+        }
+        for row in answer.rows()
+    ]
 
 
 _drawing = threading.Lock()

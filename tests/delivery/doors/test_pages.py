@@ -1,5 +1,8 @@
 """The pages: the same figures as at the other doors, a login, nothing from elsewhere; in a real browser too."""
 
+import csv
+import html
+import io
 import re
 import shutil
 import threading
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 import uvicorn
 
@@ -76,6 +80,151 @@ def test_a_page_has_the_numbers_of_rest(page_house: House) -> None:
     for row in rows:
         assert row["opportunity__category_label"] in text
         assert f"{row['opportunity_count']:,}" in text and f"{row['expected_cross_sell_value']:,.0f}" in text
+
+
+def form_of(house: House, path: str) -> str:
+    found = re.search(r'name="form" value="([^"]+)"', house.client.get(path).text)
+    assert found is not None
+    return found[1]
+
+
+def download(house: House, **given: Any) -> Any:
+    return house.client.post("/opportunities/chosen", data=given, follow_redirects=False)
+
+
+def test_chosen_categories_are_downloaded(page_house: House) -> None:
+    log_in(page_house, "marketing")
+    page = page_house.client.get("/opportunities").text
+    shown = re.findall(r'type="checkbox" name="category" value="([^"]+)"', page)
+    assert len(shown) > 2 and shown == re.findall(r'name="shown" value="([^"]+)"', page)
+    form = form_of(page_house, "/opportunities")
+    chosen = [shown[2], shown[0]]
+    answer = download(page_house, form=form, category=chosen, shown=shown, **{"as": "categories.csv"})
+    assert answer.status_code == 200 and "categories.csv" in answer.headers["content-disposition"]
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert {row["category_key"] for row in rows} == set(chosen) and len(rows) == 2
+    everything = download(page_house, form=form, shown=shown, **{"as": "categories.csv"}).text
+    assert {row["category_key"] for row in csv.DictReader(io.StringIO(everything))} == set(shown)
+    answer = download(page_house, form=form, category=chosen, **{"as": "customers.csv"})
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert {row["category_key"] for row in rows} <= set(chosen) and rows
+    assert all(int(row["rank"]) <= 3 for row in rows)
+    alone = [
+        page_house.get("marketing", f"/v1/categories/{key}/customers", best=3, format="csv").text for key in chosen
+    ]
+    assert len(rows) == sum(text.count("\n") - 1 for text in alone)
+    book = openpyxl.load_workbook(
+        io.BytesIO(download(page_house, form=form, category=chosen, **{"as": "customers.xlsx"}).content)
+    )
+    assert book["Rows"].max_row == len(rows) + 1
+
+
+def test_a_download_needs_the_form_of_the_page_and_the_role(page_house: House) -> None:
+    given: dict[str, Any] = {"category": made.category(3), "as": "customers.csv"}
+    assert download(page_house, form="x", **given).headers["location"] == "/login"
+    log_in(page_house, "viewer")
+    assert download(page_house, form="wrong", **given).status_code == 403
+    form = form_of(page_house, "/opportunities")
+    assert "customers.csv" not in page_house.client.get("/opportunities").text
+    refused = download(page_house, form=form, **given)
+    assert refused.status_code == 403 and "may not read the rows" in refused.text and made.key(1) not in refused.text
+    for wrong in ({"as": "customers.exe"}, {"as": "secrets.csv"}, {}, {"category": ""}):
+        answer = download(page_house, **({"form": form} | given | wrong | ({} if wrong else {"as": ""})))
+        assert answer.status_code == 422, wrong
+    missing = download(page_house, form=form, **(given | {"category": "no such", "as": "categories.csv"}))
+    assert missing.status_code == 200 and len(missing.text.splitlines()) <= 1
+    log_in(page_house, "marketing")
+    unknown = download(page_house, form=form_of(page_house, "/"), **(given | {"category": "no such"}))
+    assert unknown.status_code == 404 and "text/html" in unknown.headers["content-type"]
+
+
+def cells_of(text: str, label: str) -> list[list[str]]:
+    """The rows of a table of a page, without its head and its marks."""
+    part = text.split(f'aria-label="{label}"', 1)[1].split("</table>", 1)[0].split("<tbody>", 1)[1]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in part.split("<tr>")[1:]]
+    return [[html.unescape(re.sub("<[^>]+>", "", cell)).strip() for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_figure_that_a_page_asks_for_is_that_of_rest(page_house: House, role: str) -> None:
+    """All questions that the pages ask, asked at REST by the same role, and compared figure by figure."""
+    log_in(page_house, role)
+
+    def metrics(names: str, by: str) -> list[dict[str, Any]]:
+        rows = page_house.get(role, "/v1/query", metrics=names, group_by=by, order_by=by).json()["data"]
+        return [row for row in rows if row[names.split(",")[0]] is not None]
+
+    def money(value: Any, digits: int = 0) -> str:
+        return f"{value:,.{digits}f}"
+
+    text = page_house.client.get("/").text
+    months = metrics("total_spending,purchase_count,active_customers,average_basket_value", "metric_time__month")[-6:]
+    shown = cells_of(text, "The last months")
+    assert len(shown) == len(months) > 0
+    for cells, row in zip(shown, months, strict=True):
+        assert cells[0] == row["metric_time__month"][:7]
+        assert cells[1].split()[0] == money(row["total_spending"])
+        assert cells[2:4] == [f"{row['purchase_count']:,}", f"{row['active_customers']:,}"]
+        assert cells[4].split()[0] == money(row["average_basket_value"], 2)
+    days = metrics("total_spending,purchase_count,active_customers", "metric_time__day")
+    big = re.findall(r'<span class="big">([^<]+)</span>', text)
+    if days:
+        assert big[0].split()[0] == money(days[-1]["total_spending"])
+        assert big[1:] == [f"{days[-1]['purchase_count']:,}", f"{days[-1]['active_customers']:,}"]
+    offers = page_house.get(
+        role,
+        "/v1/query",
+        metrics="expected_cross_sell_value,opportunity_count,cross_sell_opportunity_score",
+        group_by="category,opportunity__category_label",
+        where="opportunity__rank <= 3 and not opportunity__is_staple",
+        order_by="-expected_cross_sell_value",
+    ).json()["data"]
+    listed = cells_of(page_house.client.get("/opportunities").text, "Opportunities by category")
+    wanted = [
+        [
+            row["opportunity__category_label"],
+            f"{row['opportunity_count']:,}",
+            f"{100 * row['cross_sell_opportunity_score']:.1f} %",
+            money(row["expected_cross_sell_value"]),
+        ]
+        for row in offers
+    ]
+    assert [[*cells[1:4], cells[4].split()[0]] for cells in listed] == wanted and wanted
+    assert [cells[0] for cells in cells_of(text, "Worth offering most")] == [row[0] for row in wanted[:5]]
+
+    def table(name: str, **asked: Any) -> list[dict[str, Any]]:
+        return page_house.get(role, f"/v1/tables/{name}", limit=1000, **asked).json()["data"]  # type: ignore[no-any-return]
+
+    quality = page_house.client.get("/quality").text
+    arrived = [
+        [f"{row[name]:,}" for name in ("raw_rows", "kept_rows", "incomplete_rows", "repeated_rows", "invalid_rows")]
+        for row in table("quality.row_reconciliation")
+    ]
+    assert [cells[2:7] for cells in cells_of(quality, "Rows that arrived")] == arrived
+    objectives = [f"{row['attained']:.2f} %" for row in table("quality.slo_status", order="objective")]
+    assert [cells[2] for cells in cells_of(quality, "Objectives")] == objectives
+    [category] = table("core.dim_categories", where=f"category_key = '{made.category(3)}'")
+    page = page_house.client.get(f"/category/{made.category(3)}").text
+    assert f"{category['customer_count']:,} customers ever bought here" in page
+    assert f"They spent {money(category['total_spending'])}" in page
+    if role == "viewer":
+        return
+    customers = page_house.get(role, f"/v1/categories/{made.category(3)}/customers", limit=200).json()["data"]
+    assert [[cells[1], cells[2].split()[0]] for cells in cells_of(page, "Customers to offer it to")] == [
+        [f"{100 * row['likelihood']:.1f} %", money(row["expected_value"], 2)] for row in customers
+    ]
+    key = table("core.dim_customers", columns="customer_key")[3]["customer_key"]
+    opportunities = page_house.get(role, f"/v1/customers/{key}/opportunities", limit=50).json()["data"]
+    page = page_house.client.get(f"/customer/{key}").text
+    assert [[*cells[:2], cells[2].split()[0], cells[3]] for cells in cells_of(page, "What to offer next")] == [
+        [
+            row["category_label"],
+            f"{100 * row['likelihood']:.1f} %",
+            money(row["expected_value"], 2),
+            row["explanation"],
+        ]
+        for row in opportunities
+    ]
 
 
 def test_a_revoked_token_ends_its_session_and_log_out_needs_its_form(own_house: House) -> None:

@@ -1,5 +1,6 @@
 """The service as it is used: formats, pages of rows, publications that change, and everything that goes wrong."""
 
+import datetime as dt
 import io
 import json
 import os
@@ -18,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.database_servers import free_port
-from delivery import formats, policy
+from delivery import formats, policy, tokens
 from tests.conftest import PROJECT_DIR
 from tests.delivery.doors import made
 from tests.delivery.doors.conftest import House, open_house
@@ -232,8 +233,17 @@ def test_headers_limits_and_problems(house: House) -> None:
         "/v1/query", content=b"x" * 70_000, headers={"Authorization": f"Bearer {house.secrets['admin']}"}
     )
     assert large.status_code == 413
+    in_parts = house.client.post(
+        "/v1/query",
+        content=iter([b"x" * 50_000] * 2),
+        headers={"Authorization": f"Bearer {house.secrets['admin']}", "Content-Type": "application/json"},
+    )
+    assert in_parts.status_code == 413
     assert house.get("admin", "/v1/metrics", x="y" * 9_000).status_code == 414
-    assert house.get("admin", "/v1/metrics", headers={"Host": "evil.example"}).status_code == 400
+    for host in ("evil.example", "127.0.0.1.evil.example", "a b", ""):
+        named = house.get("admin", "/v1/metrics", headers={"Host": host})
+        assert named.status_code == 400 and named.headers["content-type"] == "application/problem+json", host
+        assert named.json()["type"] == "urn:next-aisle:unknown-host" and "data" not in named.json()
     missing = house.get("admin", "/v1/query", metrics="total_spendin").json()
     assert missing["alternatives"][0] == "total_spending" and missing["status"] == 404
     for path in ("/v1/tables/..%2f..%2fetc%2fpasswd", "/v1/contract/../../etc/passwd", "/static/../../etc/passwd"):
@@ -263,6 +273,88 @@ def test_the_audit_log_has_names_and_no_values(own_house: House) -> None:
     assert lines[1]["asked"]["where"] == ["category__department = ?"]
     assert lines[2]["asked"]["columns"] == ["customer_key"] and lines[2]["status"] == 200
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("path", ["/mcp", "/mcp/"])
+def test_agents_ask_with_and_without_a_slash_and_the_audit_log_says_where(own_house: House, path: str) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call"} | {"params": {"name": "list_metrics", "arguments": {}}}
+    headers = {
+        "Authorization": f"Bearer {own_house.secrets['viewer']}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2025-06-18",
+    }
+    answer = own_house.client.post(path, json=body, headers=headers, follow_redirects=False)
+    assert answer.status_code == 200 and not answer.json()["result"].get("isError")
+    lines = Settings(data=own_house.data).paths.audit_log.read_text(encoding="utf-8").splitlines()
+    line = json.loads(lines[-1])
+    assert (line["door"], line["path"], line["asked"]["tool"]) == ("mcp", "/mcp", "list_metrics")
+
+
+def test_a_clock_that_jumps(own_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions and limits go by a clock that is never set; tokens end by the one on the wall, which may come back."""
+    own_house.client.post("/login", data={"token": own_house.secrets["admin"]})
+    real = time.time
+    now = tokens._now
+    path = f"/v1/customers/{made.key(3)}/opportunities"
+    for days, status in ((-3650, 200), (3650, 401), (0, 200)):
+        jump = dt.timedelta(days=days)
+        monkeypatch.setattr(time, "time", lambda jump=jump: real() + jump.total_seconds())
+        monkeypatch.setattr(tokens, "_now", lambda jump=jump: now() + jump)
+        assert own_house.get("admin", path).status_code == status
+        assert own_house.get(None, "/v1/ready").status_code == 200
+        page = own_house.client.get("/quality", follow_redirects=False)
+        assert page.status_code == (200 if status == 200 else 303)
+    # A night whose file is dated before the one that is open is a new one all the same.
+    first = own_house.get("admin", path).json()["meta"]["publication"]
+    made.publish(own_house.file, own_house.tables)
+    os.utime(own_house.file, (1_000_000_000, 1_000_000_000))
+    time.sleep(0.3)
+    assert own_house.get("admin", path).json()["meta"]["publication"] != first
+
+
+def test_slow_callers_hold_up_no_others(own_house: House) -> None:
+    """Forty callers send a letter a second or take nothing; others are answered, and the slow ones are sent away."""
+    made.publish(own_house.file, own_house.tables, extra_rows=60_000)
+    port = free_port()
+    environment = os.environ | {"NEXT_AISLE_DATA": str(own_house.data), "NEXT_AISLE_MANIFEST": str(prepare(Settings()))}
+    program = (
+        "import sys; from delivery import service, __main__; service.SLOWEST_SECONDS = 2; "
+        f"sys.exit(__main__.main(['serve', '--port', '{port}']))"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=PROJECT_DIR, env=environment, stderr=subprocess.DEVNULL
+    )
+    token = f"Authorization: Bearer {own_house.secrets['admin']}\r\n"
+    slow: list[socket.socket] = []
+    try:
+        wait_for(port)
+        for number in range(40):
+            connection = socket.create_connection(("127.0.0.1", port))
+            slow.append(connection)
+            if number % 2:
+                head = f"POST /v1/query HTTP/1.1\r\nHost: localhost\r\n{token}Content-Type: application/json\r\n"
+                connection.sendall(f"{head}Content-Length: 100\r\n\r\n{{".encode())
+            else:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                path = "/v1/tables/core.fct_purchases?format=csv"
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{token}\r\n".encode())
+        headers = {"Authorization": f"Bearer {own_house.secrets['viewer']}"}
+        base = f"http://127.0.0.1:{port}"
+        for _ in range(20):
+            assert httpx.get(f"{base}/v1/whoami", headers=headers, timeout=10).status_code == 200
+        # Who sends too slowly is told so.
+        slow[1].settimeout(20)
+        assert b" 408 " in slow[1].recv(1_000)
+        lines = Settings(data=own_house.data).paths.audit_log
+        give_up = time.monotonic() + 30
+        while sum('"path": "/v1/tables/{table}"' in line for line in lines.read_text().splitlines()) < 20:
+            assert time.monotonic() < give_up, "those who take nothing are still waited for"
+            time.sleep(0.2)
+    finally:
+        for connection in slow:
+            connection.close()
+        server.terminate()
+        assert server.wait(timeout=30) in (0, -signal.SIGTERM)
 
 
 def test_a_failure_inside_says_nothing_of_itself(own_house: House, monkeypatch: pytest.MonkeyPatch) -> None:
