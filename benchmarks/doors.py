@@ -1,7 +1,8 @@
 """How fast the service answers, compared with DuckDB's own time for the same rows in the same run.
 
 `python -m benchmarks.doors` asks a service of its own over a copy of what is published (`make run` first), as many
-clients at once do. While they page, the copy is published again.
+clients at once do. While they page, the copy is published again. With `--minutes 60` it is asked for
+an hour in every way, and its memory over that time is drawn.
 """
 
 import argparse
@@ -23,7 +24,9 @@ from typing import Any
 import duckdb
 import httpx
 
+from benchmarks import doors_load
 from benchmarks.database_servers import free_port
+from delivery.doors import OPPORTUNITIES
 from delivery.tokens import Tokens
 from warehouse.dbt_project import prepare
 from warehouse.paths import PROJECT_DIR, Paths
@@ -53,11 +56,12 @@ class Service:
         shutil.copy(published, self.paths.published)
         _, self.token = Tokens(self.paths.tokens).create("benchmark", "admin", 1)
         self.port = free_port()
+        manifest = str(prepare(Settings()))
         started = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "delivery", "serve", "--port", str(self.port), "--rate", "1e6", "--burst", "1e6"],
             cwd=PROJECT_DIR,
-            env=os.environ | {"NEXT_AISLE_DATA": str(folder), "NEXT_AISLE_MANIFEST": str(prepare(Settings()))},
+            env=os.environ | {"NEXT_AISLE_DATA": str(folder), "NEXT_AISLE_MANIFEST": manifest},
             stderr=subprocess.DEVNULL,
         )
         while True:
@@ -84,10 +88,16 @@ class Service:
         shutil.copy(self.paths.published, unfinished)
         unfinished.replace(self.paths.published)
 
-    def memory_megabytes(self) -> float:
-        """What it holds in memory now, its highest so far."""
+    def memory_megabytes(self, line: str = "VmHWM") -> float:
+        """What it holds in memory: its highest so far (VmHWM), or now (VmRSS)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return int(status.split("VmHWM:")[1].split()[0]) / 1024
+        return int(status.split(f"{line}:")[1].split()[0]) / 1024
+
+    def person(self) -> httpx.Client:
+        """A client with a token that is logged in at the pages too."""
+        client = self.client()
+        client.post("/login", data={"token": self.token})
+        return client
 
     def stop(self) -> None:
         """Stop it."""
@@ -195,6 +205,26 @@ def paging(service: Service, clients: int) -> None:
     print(f"{what:44} {pages / seconds:7.0f} pages/s, {len(wrong)} wrong {wrong[:1]}")
 
 
+def mixed(service: Service, published: Path, minutes: float, plot: Path) -> int:
+    """Everything at once for a while; draws the memory.
+
+    Returns:
+        The exit code: 1 where a request failed, or the service took more memory than it may.
+    """
+    with duckdb.connect(str(published), read_only=True) as connection:
+        keys, categories = (
+            [row[0] for row in connection.execute(f"select distinct {key} from {OPPORTUNITIES}").fetchall()]
+            for key in ("customer_key", "category_key")
+        )
+    asked = doors_load.kinds(keys, categories, METRICS)
+    load = doors_load.run(
+        service.person, asked, lambda: service.memory_megabytes("VmRSS"), service.publish_again, 60 * minutes
+    )
+    doors_load.picture(load, plot)
+    print("\n".join([*doors_load.report(load), f"memory over time: {plot.resolve()}"]))
+    return int(bool(load.failures) or load.highest > doors_load.MEMORY_MEGABYTES)
+
+
 def main() -> int:
     """Run the benchmark.
 
@@ -204,6 +234,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.doors", description=__doc__)
     parser.add_argument("--requests", type=int, default=2_000, help="for one customer's list (default: 2000)")
     parser.add_argument("--clients", type=int, default=50, help="that page at once (default: 50)")
+    parser.add_argument("--minutes", type=float, help="of mixed load, in place of the rest; 60 for a judgement")
+    parser.add_argument("--plot", type=Path, default=Path("doors-memory.svg"), help="for the picture of the memory")
     chosen = parser.parse_args()
     published = Settings().paths.published
     if not published.exists():
@@ -213,6 +245,8 @@ def main() -> int:
         service = Service(Path(folder) / "data", published)
         try:
             print(f"{'from start to the first answer':44} {service.started_in:7.1f} s")
+            if chosen.minutes:
+                return mixed(service, published, chosen.minutes, chosen.plot)
             customer_lists(service, published, chosen.requests)
             metrics(service, 20)
             paging(service, chosen.clients)

@@ -312,6 +312,7 @@ def test_a_clock_that_jumps(own_house: House, monkeypatch: pytest.MonkeyPatch) -
     assert own_house.get("admin", path).json()["meta"]["publication"] != first
 
 
+@pytest.mark.slow
 def test_slow_callers_hold_up_no_others(own_house: House) -> None:
     """Forty callers send a letter a second or take nothing; others are answered, and the slow ones are sent away."""
     made.publish(own_house.file, own_house.tables, extra_rows=60_000)
