@@ -23,6 +23,7 @@ from sqlglot import exp
 
 from delivery import conditions
 from delivery.errors import InvalidQuestionError, RefusedError, UnknownNameError
+from delivery.fast_sql import quickened
 from delivery.policy import CUSTOMER, GROUP_SIZE, HASH_FUNCTION, IDENTIFIER, Action, Policy, Role, Table, actions
 from warehouse.sql import quote_name
 
@@ -32,6 +33,9 @@ BEHIND = "customers_behind__"
 ROLLING = "rolling_"
 GRAINS = ("day", "week", "month", "quarter", "year")
 METRIC_TIME = "metric_time"
+
+# The column of the groups that are left out; no metric or dimension can have its name.
+LEFT_OUT = "groups left out"
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,8 @@ class Compiled:
     Attributes:
         sql: it gives the columns of the question, and nothing that the role may not see.
         tables: the published tables behind it, as schema.table.
-        left_out: SQL that counts the groups that are left out as too small; None where the role has no minimum.
+        left_out: SQL that counts the groups that are left out as too small; None where the role has no minimum. `sql`
+            has the same number as one more column, LEFT_OUT, of each row that is shown.
     """
 
     sql: str
@@ -254,7 +259,9 @@ class SemanticLayer:
                 f"and not (coalesce(left_out_in_all, {role.minimum_group}) < {role.minimum_group} and position = 1)))"
             )
             left_out = f"select count(*) {rows} where not {shown}"
-            rows += f" where {shown}"
+            in_all = f"count(*) filter (not {shown}) over () as {quote_name(LEFT_OUT)}"
+            rows = f"from (select *, {shown} as is_shown, {in_all} {rows}) as marked where is_shown"
+            outputs.append(quote_name(LEFT_OUT))
         limit = "" if question.limit is None else f" limit {int(question.limit)}"
         return Compiled(
             f"select * from (select {', '.join(outputs)} {rows}) as answer{order}{limit}",
@@ -368,9 +375,10 @@ class SemanticLayer:
         )
         try:
             with self._lock:
-                return str(self._engine.explain(request).sql_statement.without_descriptions.sql)
+                sql = str(self._engine.explain(request).sql_statement.without_descriptions.sql)
         except MetricFlowException as error:
             raise InvalidQuestionError(_reason(str(error))) from error
+        return quickened(sql)
 
     def _find_group_bys(self, metrics: tuple[str, ...]) -> dict[str, Dimension]:
         with self._lock:

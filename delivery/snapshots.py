@@ -169,10 +169,13 @@ class RoleConnection:
         timer.start()
         try:
             yield cursor.execute(sql, list(parameters))
-        except duckdb.InterruptException as error:
-            raise TooSlowError(f"the answer took longer than {seconds:g} s: ask for less of it") from error
-        except duckdb.OutOfMemoryException as error:
-            raise TooSlowError("the answer takes more memory than one question may: ask for less of it") from error
+        except (duckdb.InterruptException, duckdb.OutOfMemoryException, OSError) as error:
+            # Arrow's readers give both as an OSError, with DuckDB's words.
+            if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in str(error):
+                raise TooSlowError(f"the answer took longer than {seconds:g} s: ask for less of it") from error
+            if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in str(error):
+                raise TooSlowError("the answer takes more memory than one question may: ask for less of it") from error
+            raise
         except duckdb.CatalogException as error:
             raise DoorError("this publication was made by another version and has no such table or column") from error
         except duckdb.Error as error:

@@ -94,7 +94,12 @@ def test_a_role_gets_the_same_number_or_none(role: str, shop: Shop, service: Ser
     for question in QUESTIONS:
         theirs = service.rest(question, role)
         if theirs.status_code != 200:
-            assert theirs.status_code in (403, 404) or "select" in question.where[0], (question, theirs.text)
+            has_sql = any("select" in text for text in question.where)
+            assert theirs.status_code in ((422,) if has_sql else (403, 404)), (
+                question,
+                theirs.status_code,
+                theirs.text,
+            )
             continue
         names = wanted(question)
         everything = [[row[name] for name in names] for row in service.rest(question).json()["data"]]
@@ -104,10 +109,11 @@ def test_a_role_gets_the_same_number_or_none(role: str, shop: Shop, service: Ser
             continue
         for row in theirs.json()["data"]:
             values = [row[name] for name in names]
-            if role == "analyst" and values not in everything:
+            is_there = any(all(same(a, b) for a, b in zip(values, other, strict=True)) for other in everything)
+            if role == "analyst" and not is_there:
                 # Personal words of few customers are merged into null.
                 assert None in values[: len(names) - len(question.metrics.split(","))], (question, values)
                 continue
-            assert any(all(same(a, b) for a, b in zip(values, other, strict=True)) for other in everything), question
+            assert is_there, (question, values)
             compared += 1
     assert compared > 30
