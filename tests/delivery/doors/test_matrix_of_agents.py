@@ -92,6 +92,32 @@ def test_metrics_by_each_column(house: House, role: str) -> None:
 
 
 @pytest.mark.parametrize("role", ROLES)
+def test_a_search_finds_by_no_hidden_column(house: House, role: str) -> None:
+    hidden = hidden_texts(role, house.tables)
+    cells = [
+        (each["name"], table, column)
+        for _, each, table, column in asked_of(house)
+        if column.type == "string" and each["kind"] == "categorical"
+    ]
+    calls: list[Call] = [
+        ("get_dimension_values", {"dimension": name, "search": str(of(table, column, 1)).upper()})
+        for name, table, column in cells
+    ]
+    found = 0
+    for (name, table, column), (is_error, text, content) in zip(cells, ask(house, role, calls), strict=True):
+        is_identifier = "identifier" in (column.tags or ())
+        assert is_error == (is_identifier or expected(role, column) == DROP), (role, name, text)
+        assert not [secret for secret in hidden if secret.lower() in text.lower()], (role, name, text[:300])
+        if not is_error and expected(role, column) == NULL:
+            assert content["data"] == [], (role, name)
+        found += not is_error and of(table, column, 1) in [row[name] for row in content["data"]]
+    assert len(cells) > 20 and found > (10 if role == "admin" else 0)
+    # Of metrics, only those of the role are searched.
+    [(_, everything, _), (_, some, _)] = ask(house, role, [("list_metrics", {}), ("list_metrics", {"search": "spend"})])
+    assert "total_spending" in some and "churn_probability" in everything and "churn_probability" not in some
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_dimensions_that_are_named_are_those_that_may_be_asked(house: House, role: str) -> None:
     [(_, _, content)] = ask(house, role, [("get_dimensions", {"metrics": ["total_customers"]})])
     named = {each["name"] for each in content["data"]}
