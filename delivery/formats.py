@@ -29,6 +29,8 @@ _FORMULA = "^[=+\\-@\t\r\n＝＋－＠]"  # noqa: RUF001
 # Rows and letters that a sheet can have.
 SHEET_ROWS = 1_048_576
 CELL_LETTERS = 32_767
+# Rows that are made into values of Python at once.
+_SLICE = 1_000
 # Of a file on its way out.
 _CHUNK = 1 << 16
 
@@ -90,7 +92,7 @@ def write_csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], _: dict[str,
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(_safe_text(name) for name in schema.names)
     yield text.getvalue().encode("utf-8")
-    for batch in batches:
+    for batch in _slices(batches):
         text.seek(0)
         text.truncate()
         values = [_texts(column) for column in safe(batch).columns]
@@ -160,7 +162,7 @@ def write_xlsx(schema: pa.Schema, batches: Iterator[pa.RecordBatch], meta: dict[
             sheet.set_column(position, position, max(10, min(40, len(name) + 2)))
             sheet.write_string(0, position, _safe_text(name), bold)
         row = 0
-        for batch in batches:
+        for batch in _slices(batches):
             if row + batch.num_rows >= SHEET_ROWS:
                 workbook.close()
                 raise TooManyRowsError(f"a sheet has {SHEET_ROWS - 1:,} rows at most: ask for CSV or Parquet")
@@ -190,6 +192,12 @@ WRITERS: dict[str, Writer] = {
     "parquet": write_parquet,
     "xlsx": write_xlsx,
 }
+
+
+def _slices(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Few rows at once: as values of Python they take many times the memory."""
+    for batch in batches:
+        yield from (batch.slice(first, _SLICE) for first in range(0, batch.num_rows, _SLICE))
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes]:

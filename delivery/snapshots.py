@@ -111,6 +111,10 @@ class RoleConnection:
                 "memory_limit": MEMORY,
                 "threads": str(threads),
                 "temp_directory": str(scratch),
+                # Memory that a query is done with goes back to the machine.
+                "allocator_background_threads": "true",
+                "allocator_flush_threshold": "1MB",
+                "allocator_bulk_deallocation_flush_threshold": "1MB",
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
             }

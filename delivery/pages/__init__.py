@@ -168,7 +168,12 @@ class Pages:
                 {
                     "mark": {"type": "area", "line": True, "opacity": 0.25},
                     "encoding": {
-                        "x": {"field": "week", "type": "temporal", "title": None},
+                        "x": {
+                            "field": "week",
+                            "type": "temporal",
+                            "title": None,
+                            "axis": {"format": "%b", "tickCount": 6},
+                        },
                         "y": {"field": "spending", "type": "quantitative", "title": "Spending"},
                     },
                 },
@@ -228,6 +233,8 @@ class Pages:
             f"Who begins with {category['category_label']}, by what they buy already",
             bars,
             {
+                # On the left: letters are up to a sixth wider in browsers than where the picture is drawn.
+                "padding": {"left": 40, "right": 8, "top": 8, "bottom": 8},
                 "mark": "bar",
                 "encoding": {
                     "y": {"field": "category", "type": "nominal", "sort": "-x", "title": None},
@@ -416,8 +423,7 @@ def _chart(title: str, values: list[dict[str, Any]], what: dict[str, Any], heigh
         "width": 400,
         "height": height,
         "background": "transparent",
-        # On the left for labels: letters are up to a sixth wider in browsers than where the picture is drawn.
-        "padding": {"left": 40, "right": 16, "top": 8, "bottom": 8},
+        "padding": 8,
         "data": {"values": values},
         "config": {
             "font": "system-ui, sans-serif",
