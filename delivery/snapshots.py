@@ -38,7 +38,7 @@ LOOK_SECONDS = 0.2
 # The column of the views in `doors` by which pages are cut; no door shows it.
 POSITION = "position in the file"
 
-# Rows that are kept in memory, of all roles together: about 100 MB.
+# Rows that are kept in memory, of all roles together: about 120 MB, by those of the sample.
 MOST_IN_MEMORY = 1_000_000
 
 # Of each role's connection.
@@ -168,23 +168,32 @@ class RoleConnection:
             DoorError: it failed.
         """
         cursor = self.connection.cursor()
-        timer = threading.Timer(seconds, cursor.interrupt)
+        is_over = threading.Event()
+
+        def stop() -> None:
+            is_over.set()
+            cursor.interrupt()
+
+        timer = threading.Timer(seconds, stop)
         timer.daemon = True
         timer.start()
         try:
             yield cursor.execute(sql, list(parameters))
-        except (duckdb.InterruptException, duckdb.OutOfMemoryException, OSError) as error:
-            # Arrow's readers give both as an OSError, with DuckDB's words.
-            if isinstance(error, duckdb.InterruptException) or "INTERRUPT Error" in str(error):
+        except (duckdb.Error, OSError) as error:
+            # By how far the rows are read, a query that was stopped fails in several ways; Arrow's readers give
+            # errors of DuckDB as an OSError with its words.
+            if is_over.is_set():
                 raise TooSlowError(f"the answer took longer than {seconds:g} s: ask for less of it") from error
             if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in str(error):
                 raise TooSlowError("the answer takes more memory than one question may: ask for less of it") from error
+            if isinstance(error, duckdb.CatalogException):
+                raise DoorError(
+                    "this publication was made by another version and has no such table or column"
+                ) from error
+            if isinstance(error, duckdb.Error):
+                # Its own words could repeat a value that the role may not see.
+                raise DoorError("the query failed; the service's log says why") from error
             raise
-        except duckdb.CatalogException as error:
-            raise DoorError("this publication was made by another version and has no such table or column") from error
-        except duckdb.Error as error:
-            # Its own words could repeat a value that the role may not see.
-            raise DoorError("the query failed; the service's log says why") from error
         finally:
             timer.cancel()
             cursor.close()
