@@ -73,6 +73,9 @@ comment on table {OWN_SCHEMA}.hash_key is
     'The secret of the keyed hashes in the views of roles: only the owner of the views may read it.';
 """
 
+# The server frees it at the end of the transaction, or when the process dies.
+_TRY_TO_BE_ALONE = "select pg_try_advisory_xact_lock(hashtext('next_aisle publication'))"
+
 # Views and foreign keys of others that rest on tables of earlier publications.
 _HELD_BY = """
 select distinct holder.relnamespace::regnamespace::text || '.' || quote_ident(holder.relname)
@@ -409,9 +412,9 @@ def _write(
 
 
 def _alone(cursor: Any, say: Say) -> None:
-    """Wait for another publication to this database; the server frees its lock when it ends or dies."""
+    """Wait for another publication to this database."""
     waited = 0
-    while not _one(cursor, "select pg_try_advisory_xact_lock(hashtext('next_aisle publication'))"):
+    while not _one(cursor, _TRY_TO_BE_ALONE):
         if waited % 60 == 0:
             say(f"waiting for another publication to this database ({waited} s so far)")
         time.sleep(1)
@@ -582,6 +585,8 @@ def _drop_old(connection: Any, say: Say) -> list[str]:
         The tables and views of others that rest on them.
     """
     with connection.cursor() as cursor:
+        # Another publication that has begun meanwhile removes them, at its end.
+        alone = _one(cursor, _TRY_TO_BE_ALONE)
         cursor.execute(
             f"select n.nspname from {OWN_SCHEMA}.written_schemas as w join pg_namespace as n on n.oid = w.oid "
             "where not w.is_current order by 1"
@@ -589,7 +594,7 @@ def _drop_old(connection: Any, say: Say) -> list[str]:
         old = [row[0] for row in cursor.fetchall()]
         cursor.execute(_HELD_BY)
         held = [row[0] for row in cursor.fetchall()]
-        if old and not held:
+        if alone and old and not held:
             cursor.execute(
                 f"""
                 do $next_aisle$ begin
