@@ -490,7 +490,7 @@ class TestAllOrNothing:
         (data / "warehouse.duckdb").write_bytes(b"no database" * 1000)
         message = refused()
         assert str(data / "warehouse.duckdb") in message
-        assert "it is rebuilt from what can still be delivered" in message
+        assert "uv run python -m orchestration rebuild --from-landing" in message
 
 
 @dataclass(frozen=True)

@@ -433,7 +433,7 @@ class TestColumnsThatChange:
         assert message.startswith(
             "raw_my_shop.orders: column total is decimal(12,2), declared decimal(14,2). Declare it "
         )
-        assert "move" in message.lower()
+        assert "rebuild --from-landing" in message
 
     @on_both
     def test_a_narrower_decimal_is_loaded(self, orders: Shop) -> None:
