@@ -19,7 +19,7 @@ DROPPED_PERCENT = 10
 EXCHANGED_PERCENT = 10
 
 
-# Decides what becomes of a line of a copy, 0 to 99; no line of the first copy is dropped or exchanged.
+# Decides whether a line of a copy is kept, dropped or exchanged, 0 to 99. All lines of the first copy are kept.
 CHANCE = "if(copy.range = 0, 100, hash(basket_id, product_id, copy.range) % 100) as chance"
 
 

@@ -1,8 +1,8 @@
 """What is not kept for ever: removed by age at the end of each run, so that a year of nights does not fill the disk."""
 
 import datetime as dt
+import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -17,7 +17,7 @@ from warehouse.settings import Settings
 
 ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
-# Of Dagster's runs, so many are kept however old they are.
+# The newest runs of Dagster are kept however old they are.
 NEWEST_RUNS = 20
 
 
@@ -85,17 +85,11 @@ def _aside(paths: Paths, before: dt.datetime) -> int:
 
 def _was_set_aside(path: Path, before: dt.datetime) -> bool:
     """Tell by the name: what was set aside kept the time of its last change."""
-    for part in _times(path.name):
-        return part < before
-    return False
-
-
-def _times(name: str) -> Iterator[dt.datetime]:
-    for start in range(len(name) - 16):
-        try:
-            yield dt.datetime.strptime(name[start : start + 17], "%Y-%m-%dT%H%M%S").replace(tzinfo=dt.UTC)
-        except ValueError:
-            continue
+    found = re.search(r"\d{4}-\d\d-\d\dT\d{6}", path.name)
+    try:
+        return found is not None and dt.datetime.strptime(f"{found[0]}+0000", "%Y-%m-%dT%H%M%S%z") < before
+    except ValueError:
+        return False
 
 
 def _is_older(path: Path, before: dt.datetime) -> bool:

@@ -131,9 +131,9 @@ def set_aside(paths: Paths, word: str = ASIDE, *, only_log: bool = False) -> Pat
 
 
 def aside_files(paths: Paths) -> list[Path]:
-    """Name the warehouses and logs that were set aside, the oldest first.
+    """Name the warehouses and logs that were set aside.
 
     Args:
         paths: where the warehouse is.
     """
-    return sorted(paths.root.glob("warehouse.*-????-??-??T*.duckdb*"), key=lambda file: file.name.split("-", 1)[1])
+    return sorted(paths.root.glob("warehouse.*-????-??-??T*.duckdb*"))

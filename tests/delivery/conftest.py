@@ -5,17 +5,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from benchmarks import database_servers
 from benchmarks.database_servers import PASSWORD, Postgres, Server
+from tests.fixtures.database_servers import running
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Server]:
     """A running PostgreSQL."""
-    try:
-        yield from database_servers.running(Postgres)
-    except database_servers.UnavailableError as reason:
-        pytest.skip(str(reason))
+    yield from running(Postgres)
 
 
 class Database:

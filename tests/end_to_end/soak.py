@@ -97,7 +97,7 @@ class Soak:
 
 
 def soak(folder: Path, nights: int, seed: int, say: Any = print) -> Soak:
-    """Have so many nights, and compare.
+    """Run the nights, and compare.
 
     Args:
         folder: an empty folder.

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from dagster._core.storage.tags import RETRY_ON_ASSET_OR_OP_FAILURE_TAG
 
-from benchmarks import database_servers
 from benchmarks.database_servers import PASSWORD, Postgres, Server
 from orchestration.instance import open_instance
 from tests.conftest import Night, Project, published_rows, words
 from tests.end_to_end.test_damaged_warehouse import land_tonight
+from tests.fixtures.database_servers import running
 from warehouse.paths import Paths
 from warehouse.settings import DAGSTER_POSTGRES_URL
 
@@ -31,10 +31,7 @@ PATIENCE = 900
 @pytest.fixture(scope="module")
 def postgresql_server() -> Iterator[Server]:
     """A running PostgreSQL."""
-    try:
-        yield from database_servers.running(Postgres)
-    except database_servers.UnavailableError as reason:
-        pytest.skip(str(reason))
+    yield from running(Postgres)
 
 
 def dbt_of(run: int) -> int | None:

@@ -9,10 +9,10 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from benchmarks import database_servers
 from benchmarks.database_servers import PASSWORD, Postgres, Server
 from delivery import policy, postgres
 from delivery.postgres_roles import schema_of_role
+from tests.fixtures.database_servers import running
 from tests.metrics.conftest import Shop
 from tests.metrics.test_same_number import QUESTIONS, comparable, request, same
 from warehouse.connections import columns
@@ -29,10 +29,7 @@ def described(manifest: dict[str, Any]) -> list[policy.Table]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    try:
-        yield from database_servers.running(Postgres)
-    except database_servers.UnavailableError as reason:
-        pytest.skip(str(reason))
+    yield from running(Postgres)
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import database_servers
 from benchmarks.database_servers import MariaDb, Postgres, Server
+from tests.fixtures.database_servers import running
 from tests.ingestion.database.pulled_shop import BOTH, Shop, opened
-
-
-def running(kind: type[Server]) -> Iterator[Server]:
-    try:
-        yield from database_servers.running(kind)
-    except database_servers.UnavailableError as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")
