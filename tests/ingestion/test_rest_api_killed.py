@@ -26,7 +26,7 @@ print("begins", flush=True)
 load("corner_shop", Settings().paths, say=lambda line: print(line, flush=True))
 """
 
-MOMENTS = 16
+MOMENTS = 9
 
 
 def big_shop(api: ShopApi) -> None:

@@ -20,7 +20,7 @@ from tests.ingestion.database.pulled_shop import CREDENTIALS, ForkedLoads, Shop,
 
 ROWS = 50_000
 # How often a pull is killed.
-MOMENTS = {"postgresql": 50, "mysql": 15}
+MOMENTS = {"postgresql": 20, "mysql": 10}
 ORDERS = DatabaseTable(
     "orders",
     {"id": "bigint", "total": "decimal(12,2)", "updated_at": "timestamp"},
