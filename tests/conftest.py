@@ -41,6 +41,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(room_of(item.nodeid), -1))
 
 
+# Where the fixture `first_night` is used, which takes most of a minute.
+BEGIN_WITH_FIRST_NIGHT = (
+    "tests/end_to_end/",
+    "tests/orchestration/test_status.py",
+)
+
+
 def room_of(nodeid: str) -> str:
     return nodeid.split("/")[1]
 
@@ -60,14 +67,18 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Give a file to one worker, for its tests share what was built for them.
 
-    All of the metrics share one shop, and all of the databases their servers.
+    All of the metrics share one shop, and all of the databases their servers. Those that begin with the first night of
+    the tiny shop share that too, but for the slow ones, which would keep one worker busy after all others are done.
     """
     from xdist.scheduler.loadscope import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             shared = ("tests/metrics/", "tests/ingestion/database/")
-            return next((folder for folder in shared if nodeid.startswith(folder)), nodeid.partition("::")[0])
+            file = nodeid.partition("::")[0]
+            if "not slow" in config.option.markexpr and file.startswith(BEGIN_WITH_FIRST_NIGHT):
+                return "first night"
+            return next((folder for folder in shared if nodeid.startswith(folder)), file)
 
     return ByFile(config, log)
 
@@ -203,8 +214,14 @@ class Project:
         return subprocess.run(command, cwd=folder, env=self.env, capture_output=True, text=True, timeout=900, **options)  # type: ignore[call-overload, no-any-return]
 
 
-def copy_code(folder: Path) -> Path:
-    """Copy what a run needs of the project: two runs must not parse and build in one dbt_project/target."""
+def copy_code(folder: Path, with_checks: bool = True) -> Path:
+    """Copy what a run needs of the project: two runs must not parse and build in one dbt_project/target.
+
+    Args:
+        folder: to copy to.
+        with_checks: whether dbt's data tests are run. They take ten seconds of a night's thirty, which stories that are
+            not about them can do without; objectives that are judged by them are then not measured.
+    """
     folder.mkdir(parents=True)
     for package in PROJECT_DIR.glob("*/__init__.py"):
         if package.parent.name not in ("tests", "benchmarks"):
@@ -213,7 +230,18 @@ def copy_code(folder: Path) -> Path:
     shutil.copytree(PROJECT_DIR / "dbt_project", folder / "dbt_project", ignore=of_a_build)
     for settings in ("dagster.yaml", "pyproject.toml"):
         shutil.copy2(PROJECT_DIR / settings, folder)
+    if not with_checks:
+        leave_out_checks(folder)
     return folder
+
+
+def leave_out_checks(code: Path) -> None:
+    """Have a copy of the project run none of dbt's data tests."""
+    settings = code / "dbt_project" / "dbt_project.yml"
+    before = settings.read_text(encoding="utf-8")
+    text, changed = re.subn(r"(?m)^data_tests:$", "data_tests:\n  +enabled: false", before)
+    assert changed == 1
+    settings.write_text(text, encoding="utf-8")
 
 
 def add_shop(code: Path, name: str, currency: str = "USD") -> None:
@@ -242,9 +270,9 @@ def add_to_seed(code: Path, seed: str, *lines: str) -> None:
         file.writelines(f"{line}\n" for line in lines)
 
 
-def make_project(data: Path, folder: Path) -> Project:
-    """The commands on a data folder, in a copy of the project."""
-    return Project(data, copy_code(folder / "code"))
+def make_project(data: Path, folder: Path, with_checks: bool = True) -> Project:
+    """The commands on a data folder, in a copy of the project; `with_checks` as in `copy_code`."""
+    return Project(data, copy_code(folder / "code", with_checks))
 
 
 class Place:
@@ -287,10 +315,11 @@ class Stage:
     Args:
         folder: for the copy of the project.
         place: where the shops are while they have their nights; a project that is another needs one of its own.
+        with_checks: as in `copy_code`.
     """
 
-    def __init__(self, folder: Path, place: Place | None = None) -> None:
-        self.code = copy_code(folder / "code")
+    def __init__(self, folder: Path, place: Place | None = None, with_checks: bool = True) -> None:
+        self.code = copy_code(folder / "code", with_checks)
         self.place = place or PLACE
         self.data = self.place.data
 
@@ -332,9 +361,25 @@ class Night(NamedTuple):
 
 
 @pytest.fixture(scope="session")
+def unchecked_stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """A stage for stories that are not about dbt's data tests, which it does not run."""
+    return Stage(tmp_path_factory.mktemp("unchecked_stage"), Place(), with_checks=False)
+
+
+@pytest.fixture(scope="session")
 def first_night(stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Night:
     """The tiny shop after its first night."""
-    data = tmp_path_factory.mktemp("first_night") / "data"
+    return have_first_night(stage, tmp_path_factory.mktemp("first_night") / "data")
+
+
+@pytest.fixture(scope="session")
+def unchecked_first_night(unchecked_stage: Stage, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    """The tiny shop after its first night, in which dbt's data tests were not run."""
+    return have_first_night(unchecked_stage, tmp_path_factory.mktemp("unchecked_first_night") / "data")
+
+
+def have_first_night(stage: Stage, data: Path) -> Night:
+    """Land the files of the tiny shop in an empty data folder, and have a night."""
     with stage.shop(moved_to=data) as shop:
         tiny_shop.land(shop.landing, tiny_shop.TODAY)
         run = shop.nightly()

@@ -75,20 +75,25 @@ def test_a_load_whose_log_was_cut_or_damaged_is_loaded_again_once(first_night: N
         assert len(rows(copy)) == 14
 
 
+@pytest.fixture
+def shop(unchecked_shop: Project) -> Project:
+    return unchecked_shop
+
+
 @pytest.mark.slow
-def test_a_damaged_file_is_set_aside_and_all_is_built_again(shop: Project, first_night: Night) -> None:
+def test_a_damaged_file_is_set_aside_and_all_is_built_again(shop: Project, unchecked_first_night: Night) -> None:
     # The header: the file does not open.
     flip(shop.data / "warehouse.duckdb", 9)
     run = shop.nightly()
     assert run.returncode == 0, run.stdout + run.stderr
     assert "is damaged" in words(run.stdout) and "It was set aside as" in words(run.stdout)
     assert len(list(shop.data.glob("warehouse.damaged-*.duckdb"))) == 1
-    assert published_rows(shop.data) == published_rows(first_night.data)
+    assert published_rows(shop.data) == published_rows(unchecked_first_night.data)
 
 
 @pytest.mark.slow
 def test_damage_that_shows_in_the_middle_of_a_night_is_mended_in_the_same_night(
-    shop: Project, first_night: Night
+    shop: Project, unchecked_first_night: Night
 ) -> None:
     file = shop.data / "warehouse.duckdb"
     # The catalogue is in other blocks: the file opens.
@@ -101,12 +106,12 @@ def test_damage_that_shows_in_the_middle_of_a_night_is_mended_in_the_same_night(
     printed = words(run.stdout)
     assert run.returncode == 0, run.stdout + run.stderr
     assert "running again, to mend it" in printed and "It was set aside as" in printed
-    assert published_rows(shop.data) == published_rows(first_night.data)
+    assert published_rows(shop.data) == published_rows(unchecked_first_night.data)
 
 
 @pytest.mark.slow
 def test_where_a_file_is_not_landed_any_more_nothing_is_done_and_the_way_out_is_said(
-    shop: Project, first_night: Night
+    shop: Project, unchecked_first_night: Night
 ) -> None:
     flip(shop.data / "warehouse.duckdb", 9)
     gone = f"purchases/{tiny_shop.TODAY - dt.timedelta(days=3)}.parquet"
@@ -117,7 +122,7 @@ def test_where_a_file_is_not_landed_any_more_nothing_is_done_and_the_way_out_is_
     assert f"not in the landing folder any more: complete_journey/{gone}" in printed
     assert "orchestration restore" in printed and "--without-missing" in printed
     assert not list(shop.data.glob("warehouse.damaged-*")) and (shop.data / "warehouse.duckdb").exists()
-    assert published_rows(shop.data) == published_rows(first_night.data)
+    assert published_rows(shop.data) == published_rows(unchecked_first_night.data)
 
 
 @pytest.mark.slow

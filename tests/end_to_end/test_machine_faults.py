@@ -34,6 +34,11 @@ def postgresql_server() -> Iterator[Server]:
     yield from running(Postgres)
 
 
+@pytest.fixture
+def shop(unchecked_shop: Project) -> Project:
+    return unchecked_shop
+
+
 def dbt_of(run: int) -> int | None:
     """The process of `dbt build` that a run started."""
     for folder in Path("/proc").glob("[0-9]*"):
@@ -49,7 +54,7 @@ def dbt_of(run: int) -> int | None:
 
 
 def test_dbt_that_is_killed_because_memory_ran_out_is_named_and_dagsters_daemon_is_asked_to_repeat_the_run(
-    shop: Project, first_night: Night, tmp_path: Path
+    shop: Project, unchecked_first_night: Night, tmp_path: Path
 ) -> None:
     land_tonight(shop)
     output = tmp_path / "output"
@@ -64,7 +69,7 @@ def test_dbt_that_is_killed_because_memory_ran_out_is_named_and_dagsters_daemon_
     printed = words(output.read_text())
     assert "modelling failed: dbt was killed (SIGKILL). When memory ran out, the system's log says so" in printed
     assert "Traceback" not in printed, printed
-    assert published_rows(shop.data) == published_rows(first_night.data), "readers keep what they have"
+    assert published_rows(shop.data) == published_rows(unchecked_first_night.data), "readers keep what they have"
     with open_instance(Paths(shop.data)) as instance:
         (failed,) = instance.get_runs(limit=1)
     assert failed.tags[RETRY_ON_ASSET_OR_OP_FAILURE_TAG] == "true"
@@ -74,7 +79,7 @@ def test_dbt_that_is_killed_because_memory_ran_out_is_named_and_dagsters_daemon_
 
 
 def test_postgresql_that_dies_during_a_run_is_named_and_the_next_run_goes_on(
-    shop: Project, first_night: Night, postgresql_server: Server, tmp_path: Path
+    shop: Project, unchecked_first_night: Night, postgresql_server: Server, tmp_path: Path
 ) -> None:
     url = postgresql_server.url.set(drivername="postgresql+psycopg2")
     shop.env[DAGSTER_POSTGRES_URL] = url.render_as_string(hide_password=False)
@@ -91,7 +96,7 @@ def test_postgresql_that_dies_during_a_run_is_named_and_the_next_run_goes_on(
     printed = words(output.read_text())
     assert "PostgreSQL, where Dagster keeps its runs, went away" in printed and "Traceback" not in printed, printed
     assert PASSWORD not in printed
-    assert published_rows(shop.data) == published_rows(first_night.data), "readers keep what they have"
+    assert published_rows(shop.data) == published_rows(unchecked_first_night.data), "readers keep what they have"
 
     refused = shop.nightly()
     assert refused.returncode == 1 and "does not answer" in words(refused.stdout + refused.stderr)

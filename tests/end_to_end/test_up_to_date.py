@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.conftest import PLACE, Project, published_rows, words
+from tests.conftest import Project, Stage, published_rows, words
 from tests.fixtures import tiny_shop
 
 
@@ -102,64 +102,61 @@ def test_an_edited_model_is_built_again_with_its_tests_and_nothing_else(shop: Pr
 
 
 @pytest.mark.slow
-def test_what_somebody_built_by_hand_with_other_settings_is_built_again(shop: Project) -> None:
-    before = published_rows(shop.data)
-    with PLACE.lent(shop.dbt_dir / "target"):
-        by_hand = shop.dbt("run", "--select", "int_score_dates", "category_gaps", "--vars", "score_horizon_days: 7")
+def test_what_somebody_built_by_hand_with_other_settings_is_built_again(
+    unchecked_shop: Project, unchecked_stage: Stage
+) -> None:
+    before = published_rows(unchecked_shop.data)
+    with unchecked_stage.place.lent(unchecked_shop.dbt_dir / "target"):
+        by_hand = unchecked_shop.dbt(
+            "run", "--select", "int_score_dates", "category_gaps", "--vars", "score_horizon_days: 7"
+        )
     assert by_hand.returncode == 0, by_hand.stdout
-    assert built(shop.nightly())[0] == 2
-    assert published_rows(shop.data) == before
+    assert built(unchecked_shop.nightly())[0] == 2
+    assert published_rows(unchecked_shop.data) == before
 
 
 @pytest.mark.slow
-def test_a_run_killed_while_it_models_leaves_nothing_that_the_next_one_takes_for_done(shop: Project) -> None:
+def test_a_killed_run_and_a_restored_warehouse_leave_nothing_that_the_next_run_takes_for_done(
+    unchecked_shop: Project, tmp_path: Path
+) -> None:
+    shutil.copy(unchecked_shop.data / "warehouse.duckdb", tmp_path / "backup")
     day = tiny_shop.TODAY - dt.timedelta(days=2)
-    tiny_shop.write_day(shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
-    with (shop.data / "output").open("w") as output:
+    tiny_shop.write_day(unchecked_shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
+    with (unchecked_shop.data / "output").open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "orchestration", "nightly", "-v"],
-            cwd=shop.code,
-            env=shop.env,
+            cwd=unchecked_shop.code,
+            env=unchecked_shop.env,
             stdout=output,
             start_new_session=True,
         )
-        while "built core.fct_purchases" not in (shop.data / "output").read_text() and process.poll() is None:
+        while "built core.fct_purchases" not in (unchecked_shop.data / "output").read_text() and process.poll() is None:
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert built(shop.nightly())[1] < 91
+    assert built(unchecked_shop.nightly())[1] < 91
     assert ("complete_journey:300", 7.25) in [
-        (row[0], float(row[-1])) for row in query(shop, "select basket_key, amount from core.fct_baskets")
+        (row[0], float(row[-1])) for row in query(unchecked_shop, "select basket_key, amount from core.fct_baskets")
     ]
-    assert published_rows(shop.data) == everything_again(shop)
+    after = published_rows(unchecked_shop.data)
+    assert after == everything_again(unchecked_shop)
+    # From before the night that was killed.
+    shutil.copy(tmp_path / "backup", unchecked_shop.data / "warehouse.duckdb")
+    assert built(unchecked_shop.nightly())[0] > 50
+    assert published_rows(unchecked_shop.data) == after
 
 
 @pytest.mark.slow
-def test_a_warehouse_restored_from_before_the_last_night_is_brought_up_to_date(shop: Project, tmp_path: Path) -> None:
-    shutil.copy(shop.data / "warehouse.duckdb", tmp_path / "backup")
-    day = tiny_shop.TODAY - dt.timedelta(days=2)
-    tiny_shop.write_day(shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
-    assert built(shop.nightly())[0] > 50
-    after = published_rows(shop.data)
-    shutil.copy(tmp_path / "backup", shop.data / "warehouse.duckdb")
-    assert built(shop.nightly())[0] > 50
-    assert published_rows(shop.data) == after
-
-
-@pytest.mark.slow
-def test_rows_that_break_an_objective_break_it_again_in_a_night_without_new_ones(shop: Project) -> None:
-    before = published_rows(shop.data)
+def test_rows_that_break_an_objective_break_it_again_in_a_night_without_new_ones(unchecked_shop: Project) -> None:
+    before = published_rows(unchecked_shop.data)
     day = tiny_shop.TODAY - dt.timedelta(days=2)
     bad = [tiny_shop.line(day, 300 + number, 1, 10, 0, 1.0) for number in range(9)]
-    tiny_shop.write_day(shop.landing, day, bad)
+    tiny_shop.write_day(unchecked_shop.landing, day, bad)
     for _ in range(2):
-        night = shop.nightly()
+        night = unchecked_shop.nightly()
         assert night.returncode == 1
         assert "rows_arrive_valid" in night.stdout
-        assert published_rows(shop.data) == before
-    tiny_shop.write_day(shop.landing, day, [tiny_shop.line(day, 300, 1, 10, 1, 7.25)])
-    assert built(shop.nightly())[0] > 50
-    assert published_rows(shop.data) != before
+        assert published_rows(unchecked_shop.data) == before
 
 
 def query(shop: Project, sql: str) -> list[tuple[Any, ...]]:
