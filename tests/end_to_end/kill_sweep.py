@@ -154,22 +154,32 @@ def correct(landing: Path, number: int) -> None:
     tiny_shop.write_day(landing, day, lines)
 
 
-def sweep(folder: Path, kills: int, seed: int, say: Say = print) -> Sweep:
-    """Kill, run once more and compare, again and again.
+def first_night(folder: Path) -> Project:
+    """Give the tiny shop its first night.
 
     Args:
         folder: an empty folder.
-        kills: how many.
-        seed: of the random moments.
-        say: takes a line for each kill.
     """
-    chance = random.Random(seed)
     shop = make_project(folder / "data", folder)
     tiny_shop.land(shop.landing)
     first = shop.nightly()
     if first.returncode:
         raise RuntimeError(f"the first night failed:\n{first.stdout}{first.stderr}")
-    undisturbed = Project(folder / "undisturbed", shop.code)
+    return shop
+
+
+def sweep(shop: Project, undisturbed_data: Path, kills: int, seed: int, say: Say = print) -> Sweep:
+    """Kill, run once more and compare, again and again.
+
+    Args:
+        shop: the tiny shop after a night.
+        undisturbed_data: for its data folder as it would be without kills.
+        kills: how many.
+        seed: of the random moments.
+        say: takes a line for each kill.
+    """
+    chance = random.Random(seed)
+    undisturbed = Project(undisturbed_data, shop.code)
     shutil.copytree(shop.data, undisturbed.data, symlinks=True)
     result = Sweep()
     reader = Reader(shop.data, result)
@@ -305,9 +315,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="an empty folder (default: a temporary one)")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        result = sweep(
-            chosen.folder or Path(temporary), chosen.kills, chosen.seed, functools.partial(print, flush=True)
-        )
+        folder = chosen.folder or Path(temporary)
+        say = functools.partial(print, flush=True)
+        result = sweep(first_night(folder), folder / "undisturbed", chosen.kills, chosen.seed, say)
     print(json.dumps(asdict(result), indent=2))
     print(report(result))
     return 0 if result.is_clean else 1

@@ -1,12 +1,13 @@
 """What an operator fears: killed at any moment, a full disk, two runs at once. Run by CI as its own step."""
 
+import contextlib
 import datetime as dt
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +16,15 @@ from typing import Any
 import duckdb
 import pytest
 
-from tests.conftest import Project, make_project, published_rows
+from tests.conftest import Night, Project, Stage, published_rows
 from tests.end_to_end.kill_sweep import sweep
 from tests.fixtures import tiny_shop
 
 pytestmark = pytest.mark.slow
 
 NIGHTLY = [sys.executable, "-m", "orchestration", "nightly"]
+# What a run prints before dbt builds.
+BUILDS = "✔ looking up which shops are held"
 
 
 def land_one_more(landing: Path, number: int) -> None:
@@ -30,73 +33,58 @@ def land_one_more(landing: Path, number: int) -> None:
     tiny_shop.write_day(landing, day, [tiny_shop.line(day, 200 + n, 1, 10, 1, 1.0 + n) for n in range(number + 1)])
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Project:
-    shop = make_project(tmp_path / "data", tmp_path)
-    tiny_shop.land(shop.landing)
-    return shop
+def test_killed_at_any_moment_readers_see_a_whole_copy_and_the_next_run_is_right(
+    unchecked_stage: Stage, unchecked_first_night: Night, tmp_path: Path
+) -> None:
+    data, output = tmp_path / "data", tmp_path / "output"
+    # What readers saw after each kill, and which deliveries were loaded by then.
+    seen: list[tuple[list[int], dict[str, list[tuple[Any, ...]]]]] = []
+    with unchecked_stage.shop(moved_to=data, begin_with=unchecked_first_night.data) as shop:
+        copies = [published_rows(shop.data)]
+        # While dbt builds, with dbt and so that it survives its parent; and around the swap. At random moments: below.
+        for number, (printed, with_dbt) in enumerate([(BUILDS, True), (BUILDS, False), ("✔ comparing", True)]):
+            land_one_more(shop.landing, number)
+            with output.open("w") as written:
+                process = subprocess.Popen(
+                    NIGHTLY, cwd=shop.code, env=shop.env, stdout=written, stderr=written, start_new_session=True
+                )
+            while printed not in output.read_text() and process.poll() is None:
+                time.sleep(0.02)
+            if with_dbt:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            else:
+                # dbt was started by now.
+                time.sleep(2)
+                process.kill()
+            process.wait()
+            rows = published_rows(shop.data)
+            if rows not in copies:
+                # The run got as far as the swap: what it published must be what an undisturbed shop publishes.
+                seen.append((raw_deliveries(shop.data), rows))
+                copies.append(rows)
 
-
-def test_killed_at_any_moment_readers_see_a_whole_copy_and_the_next_run_is_right(shop: Project) -> None:
-    landing = shop.data / "landing" / "complete_journey"
-    assert shop.python("orchestration", "nightly").returncode == 0
-    copies = [published_rows(shop.data)]
-    started = time.monotonic()
-    land_one_more(landing, 0)
-    assert shop.python("orchestration", "nightly").returncode == 0
-    copies.append(published_rows(shop.data))
-    seconds = time.monotonic() - started
-
-    kills = 4
-    for n in range(kills):
-        land_one_more(landing, n + 1)
-        process = subprocess.Popen(
-            NIGHTLY,
-            cwd=shop.code,
-            env=shop.env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # From the first import to the swap itself; every other time dbt survives its parent.
-        time.sleep(seconds * (n + 1) / kills)
-        if n % 2:
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        seen = published_rows(shop.data)
-        if seen not in copies:
-            # The run got as far as the swap: what it published must be what an undisturbed shop publishes.
-            assert undisturbed(shop) == seen
-            copies.append(seen)
-
-    last = shop.python("orchestration", "nightly")
-    assert last.returncode == 0, last.stdout + last.stderr
-    assert "whose process was killed" in last.stdout or "nothing new" in last.stdout
-    assert published_rows(shop.data) == undisturbed(shop)
-    with duckdb.connect(str(shop.data / "warehouse.duckdb"), read_only=True) as connection:
+        last = shop.nightly()
+        assert last.returncode == 0, last.stdout + last.stderr
+        assert "whose process was killed" in last.stdout or "nothing new" in last.stdout
+        seen.append((raw_deliveries(shop.data), published_rows(shop.data)))
+    for number, (deliveries, rows) in enumerate(seen):
+        undisturbed = tmp_path / f"undisturbed_{number}"
+        with unchecked_stage.shop(moved_to=undisturbed, begin_with=unchecked_first_night.data) as shop:
+            for delivery in deliveries:
+                land_one_more(shop.landing, delivery)
+                loaded = shop.python("ingestion", "complete_journey")
+                assert loaded.returncode == 0, loaded.stderr
+            done = shop.nightly()
+            assert done.returncode == 0, done.stdout
+        assert rows == published_rows(undisturbed)
+    with duckdb.connect(str(data / "warehouse.duckdb"), read_only=True) as connection:
         runs = connection.execute("select run_number, outcome from raw_history.runs order by run_number").fetchall()
     numbers, outcomes = zip(*runs, strict=True)
     assert numbers == tuple(range(1, len(runs) + 1)), "each run is in the history once"
     assert set(outcomes[:-1]) == {"success", "failure"}, "a killed run is recorded as what it was"
     assert outcomes[-1] == "under way"
-    assert not list((shop.data / "run_history").glob("*.part")), "nothing half written is left"
-
-
-def undisturbed(shop: Project) -> dict[str, list[tuple[Any, ...]]]:
-    """What readers see of a shop that had the same deliveries and was never killed."""
-    folder = Path(tempfile.mkdtemp(dir=shop.data.parent))
-    landing = tiny_shop.land(folder / "landing" / "complete_journey")
-    other = Project(folder, shop.code)
-    deliveries = raw_deliveries(shop.data)
-    for n in deliveries:
-        land_one_more(landing, n)
-        loaded = other.python("ingestion", "complete_journey")
-        assert loaded.returncode == 0, loaded.stderr
-    done = other.python("orchestration", "nightly")
-    assert done.returncode == 0, done.stdout
-    return published_rows(folder)
+    assert not list((data / "run_history").glob("*.part")), "nothing half written is left"
 
 
 def raw_deliveries(data: Path) -> list[int]:
@@ -112,7 +100,9 @@ def raw_deliveries(data: Path) -> list[int]:
     return [count - 1 for (count,) in rows]
 
 
-def test_simultaneous_runs_of_the_terminal_and_dagster_run_in_turn_and_both_succeed(shop: Project) -> None:
+def test_simultaneous_runs_of_the_terminal_and_dagster_run_in_turn_and_both_succeed(unchecked_shop: Project) -> None:
+    shop = unchecked_shop
+    land_one_more(shop.landing, 0)
     launched = [str(Path(sys.executable).parent / "dg"), "launch", "--job", "nightly"]
     dagster_home = shop.python("orchestration", "home").stdout.strip()
     running = [
@@ -136,7 +126,7 @@ def test_simultaneous_runs_of_the_terminal_and_dagster_run_in_turn_and_both_succ
         ).fetchall() == [
             (5, 3),
             (5, 5),
-            (13, 7),
+            (14, 8),
         ]
 
 
@@ -151,18 +141,19 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_full_disk_stops_the_run_with_a_clear_error_and_keeps_the_copy(small_disk: Path, tmp_path: Path) -> None:
-    landing = tiny_shop.land(small_disk / "landing" / "complete_journey")
-    shop = make_project(small_disk, tmp_path)
-    assert shop.python("orchestration", "nightly").returncode == 0
+def test_a_full_disk_stops_the_run_with_a_clear_error_and_keeps_the_copy(
+    small_disk: Path, unchecked_stage: Stage, unchecked_first_night: Night
+) -> None:
+    shutil.copytree(unchecked_first_night.data, small_disk, symlinks=True, dirs_exist_ok=True)
+    shop = Project(small_disk, unchecked_stage.code)
     before = published_rows(small_disk)
 
-    land_one_more(landing, 3)
+    land_one_more(shop.landing, 3)
     filler = small_disk / "filler"
     free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
     for kept_free in (0, 600_000, 3_000_000):
         filler.write_bytes(bytes(max(0, free - kept_free)))
-        full = shop.python("orchestration", "nightly")
+        full = shop.nightly()
         output = full.stdout + full.stderr
         if full.returncode == 0:
             break  # it fitted after all: nothing more to learn
@@ -170,13 +161,16 @@ def test_a_full_disk_stops_the_run_with_a_clear_error_and_keeps_the_copy(small_d
         assert re.search("No space left|the disk full|disk is full|Could not write|could not write", output), output
         assert published_rows(small_disk) == before
     filler.unlink()
-    freed = shop.python("orchestration", "nightly")
+    freed = shop.nightly()
     assert freed.returncode == 0, freed.stdout
     assert published_rows(small_disk) != before
 
 
-def test_killed_at_random_moments_nothing_is_lost_doubled_or_torn(tmp_path: Path) -> None:
-    result = sweep(tmp_path, kills=2, seed=7)
+def test_killed_at_random_moments_nothing_is_lost_doubled_or_torn(
+    unchecked_stage: Stage, unchecked_first_night: Night, tmp_path: Path
+) -> None:
+    with unchecked_stage.shop(moved_to=tmp_path / "killed", begin_with=unchecked_first_night.data) as shop:
+        result = sweep(shop, tmp_path / "undisturbed", kills=1, seed=7)
     assert result.is_clean, result
-    assert sum(result.kills.values()) + result.ended_before == 2
+    assert sum(result.kills.values()) + result.ended_before == 1
     assert result.reads > 10
