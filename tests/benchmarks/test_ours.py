@@ -149,19 +149,18 @@ def test_a_date_with_too_little_history_to_learn_from_is_scored_too(small_shop: 
 
 
 @pytest.mark.slow
-def test_one_run_gives_earlier_cutoffs_the_scores_that_runs_of_their_own_give(tmp_path: Path) -> None:
+def test_one_run_gives_an_earlier_cutoff_the_scores_that_a_run_of_its_own_gives(tmp_path: Path) -> None:
     try:
         sample = shop.sample()
     except shop.ShopError as error:
         pytest.skip(str(error))
-    newest, *earlier = (shop.SAMPLE_CUTOFFS[number] for number in (0, 2, 5))
-    together = ours.score(sample, [newest, *earlier], tmp_path)
-    for cutoff in earlier:
-        alone = ours.score(sample, [cutoff], tmp_path)[cutoff]
-        assert alone.drop_columns(FIGURES).equals(together[cutoff].drop_columns(FIGURES))
-        for figure in FIGURES:
-            differences = pc.abs(pc.subtract(alone[figure], together[cutoff][figure]))
-            assert pc.max(differences).as_py() < 1e-9, figure
+    newest, earlier = shop.SAMPLE_CUTOFFS[0], shop.SAMPLE_CUTOFFS[5]
+    together = ours.score(sample, [newest, earlier], tmp_path)[earlier]
+    alone = ours.score(sample, [earlier], tmp_path)[earlier]
+    assert alone.drop_columns(FIGURES).equals(together.drop_columns(FIGURES))
+    for figure in FIGURES:
+        differences = pc.abs(pc.subtract(alone[figure], together[figure]))
+        assert pc.max(differences).as_py() < 1e-9, figure
 
 
 def test_missing_models_are_reported_in_one_line(small_shop: Files, tmp_path: Path, stub_models: StubModels) -> None:

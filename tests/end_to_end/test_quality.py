@@ -117,6 +117,7 @@ def rebuilt(stage: Stage, sent_again: Nights, tmp_path_factory: pytest.TempPathF
     return Nights(data, runs)
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_by_what_really_ran_in_it(clean: Nights) -> None:
     data, [done] = clean
     assert done.returncode == 0, done.stdout + done.stderr
@@ -145,6 +146,7 @@ def test_a_run_is_judged_by_what_really_ran_in_it(clean: Nights) -> None:
     assert re.search(r"Objectives +18 met", done.stdout), done.stdout
 
 
+@pytest.mark.slow
 def test_how_long_it_took_and_what_was_loaded_is_kept(clean: Nights) -> None:
     data = clean.data
     steps = dict(ask(data, "select step, row_count from quality.run_metrics"))
@@ -159,6 +161,7 @@ def test_how_long_it_took_and_what_was_loaded_is_kept(clean: Nights) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_breach_of_a_blocking_objective_stops_publication_and_says_why(clean: Nights, breached: Nights) -> None:
     data, [failed] = breached
     assert failed.returncode == 1, failed.stdout

@@ -20,7 +20,7 @@ from orchestration.executor import CAUSE
 from orchestration.instance import open_instance
 from quality import objectives
 from tests import here
-from tests.conftest import OF_RUNS, PLACE, Night, Project, Stage, words
+from tests.conftest import OF_RUNS, Night, Project, Stage, words
 from tests.fixtures import tiny_shop
 from warehouse.dbt_project import prepare, published_models, read_manifest
 from warehouse.settings import Settings
@@ -260,14 +260,6 @@ def test_a_column_can_be_followed_back_to_the_landed_file(shop: Project, monkeyp
         "fct_category_spending.total_count",
         "product_numbers.is_inferred",
     }
-
-
-@pytest.mark.slow
-def test_the_unit_tests_pass_with_dbt_alone_on_what_the_run_left(shop: Project) -> None:
-    with PLACE.lent(shop.dbt_dir / "target"):
-        tested = shop.dbt("test", "--select", "test_type:unit")
-    assert tested.returncode == 0, tested.stdout
-    assert "ERROR=0" in tested.stdout
 
 
 def test_a_damaged_file_keeps_the_old_copy_and_is_named(shop: Project) -> None:
