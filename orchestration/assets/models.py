@@ -27,6 +27,7 @@ from quality.audit import keeping_marks, mark_built, withdraw_marks
 from warehouse.connections import columns, connect, count, tables
 from warehouse.dbt_project import Manifest, project_settings, published_models, read_manifest
 from warehouse.locks import only_writer
+from warehouse.safe_files import is_disk_full
 from warehouse.settings import export_replaced_models
 from warehouse.sql import quote_table
 
@@ -290,6 +291,9 @@ def _build(
                 built.others.append(event)
     except DagsterDbtCliRuntimeError as raised:
         built.error = dbt_killed(invocation.process.returncode) or str(raised)
+        # Of a model that cannot be written dbt says so in a line; of its own files it has nothing but a traceback.
+        if is_disk_full(raised) and "Traceback" in built.error:
+            built.error = f"the disk is full: dbt cannot write to {target}. Free some space and run again"
     rows: dict[str, int] = {}
     if not variables and not context.is_subset:
         succeeded = dbt_successes(target)
