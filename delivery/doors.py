@@ -12,7 +12,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -76,6 +76,7 @@ class Answer:
         columns: names in the answer.
         meta: for people and programs, as docs say.
         next_cursor: where the next page begins; None on the last.
+        in_turn: whether only a few such questions are answered at once.
         kept: the rows, where they are known already.
     """
 
@@ -89,6 +90,7 @@ class Answer:
     cache: "_Cache"
     page: "_Page | None" = None
     next_cursor: str | None = None
+    in_turn: bool = False
     kept: list[tuple[Any, ...]] | None = None
     more: dict[str, Any] = field(default_factory=dict)
 
@@ -97,7 +99,7 @@ class Answer:
         try:
             rows = self.kept
             if rows is None:
-                rows = self.cache.rows(self.connection, self.sql, self.parameters)
+                rows = self.cache.rows(self.connection, self.sql, self.parameters, in_turn=self.in_turn)
             if self.page:
                 rows, self.next_cursor = self.page.cut(rows)
             return [dict(zip(self.columns, row, strict=False)) for row in rows]
@@ -146,13 +148,16 @@ class _Cache:
         self._kept: OrderedDict[tuple[Any, ...], list[tuple[Any, ...]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def rows(self, connection: RoleConnection, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(
+        self, connection: RoleConnection, sql: str, parameters: Sequence[Any] = (), *, in_turn: bool = False
+    ) -> list[tuple[Any, ...]]:
         key = (sql, *parameters)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        rows = connection.rows(sql, parameters)
+        with connection.metrics_at_once if in_turn else nullcontext():
+            rows = connection.rows(sql, parameters)
         if len(rows) <= CACHED_ROWS:
             with self._lock:
                 self._kept[key] = rows
@@ -180,7 +185,10 @@ class Doors:
         self.key = hash_key(settings.paths)
         self.layer = SemanticLayer(manifest_file.with_name("semantic_manifest.json"), policy, tables)
         scratch = settings.paths.root / "scratch"
-        self.snapshots = Snapshots(settings.paths.published, policy, tables, self.key, scratch, threads, say)
+        personal_key = settings.key_of_personal_columns
+        self.snapshots = Snapshots(
+            settings.paths.published, policy, tables, self.key, scratch, threads, say, personal_key
+        )
         self.descriptions = {
             f"{node['schema']}.{node['alias']}": node
             for node in self.manifest["nodes"].values()
@@ -225,12 +233,13 @@ class Doors:
         answer = self._answer(
             caller, compiled.sql, [], [*question.group_by, *question.metrics], compiled.tables, in_sums=True
         )
+        answer.in_turn = True
         try:
             if compiled.left_out:
                 # The query is slow rather than its answer long: it is asked once for both.
-                answer.kept = answer.cache.rows(answer.connection, compiled.sql)
+                answer.kept = answer.cache.rows(answer.connection, compiled.sql, in_turn=True)
                 # Where no group is shown, there is no row to have the number.
-                first = answer.kept or answer.cache.rows(answer.connection, compiled.left_out)
+                first = answer.kept or answer.cache.rows(answer.connection, compiled.left_out, in_turn=True)
                 answer.meta["groups_left_out"] = first[0][-1]
         except BaseException:
             answer.close()

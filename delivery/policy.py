@@ -17,13 +17,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from sqlglot import exp
 
+from delivery.personal import PERSONAL, SENSITIVE
 from warehouse.dbt_project import Manifest, published_models
 from warehouse.paths import Paths
 
 FILE = Path(__file__).resolve().parent / "policy.yml"
 
 # Tags of columns. Those with a `Role` field of their name say who may see the values.
-IDENTIFIER, PERSONAL, SENSITIVE, GROUP_SIZE = "identifier", "personal", "sensitive", "group_size"
+IDENTIFIER, GROUP_SIZE = "identifier", "group_size"
 TAGS = (IDENTIFIER, PERSONAL, SENSITIVE, GROUP_SIZE)
 
 # The columns that carry a row rule to every table that has a customer.
@@ -360,6 +361,24 @@ def actions(policy: Policy, role: Role, table: Table) -> dict[str, Action]:
         Column to action, in the order of the columns.
     """
     return {column.name: _action(policy, role, table, column) for column in table.columns}
+
+
+def sees_personal_columns(policy: Policy, role_name: str, tables: Iterable[Table]) -> bool:
+    """Tell whether anything that a role sees needs a value of a personal column.
+
+    Args:
+        policy: the policy.
+        role_name: the role.
+        tables: all published tables.
+    """
+    role = policy.role(role_name)
+    # Row rules look at customers' countries.
+    return role.rows != Rows() or any(
+        actions(policy, role, table)[column.name] not in (Action.DROP, Action.NULL)
+        for table in tables
+        for column in table.columns
+        if _needs_a_look(column)
+    )
 
 
 def view(

@@ -18,6 +18,7 @@ import yaml
 
 from delivery import policy as rules
 from delivery.contract import files
+from delivery.personal import PersonalError, open_joined
 from delivery.policy import Policy
 from delivery.postgres_roles import grants, role_name, schema_of_role
 from delivery.publication import publication_id
@@ -228,7 +229,8 @@ def write_as_set(settings: Settings, say: Say = print) -> Written:
     password = settings.postgres_password.get_secret_value() if settings.postgres_password else None
     database = address(settings.postgres_url.get_secret_value(), password)
     described = rules.described(read_manifest(prepare(settings)))
-    return write(settings.paths, database, rules.read(settings.policy), described, say)
+    key = settings.key_of_personal_columns
+    return write(settings.paths, database, rules.read(settings.policy), described, say, key)
 
 
 def warning(written: Written) -> str:
@@ -244,7 +246,12 @@ def warning(written: Written) -> str:
 
 
 def write(
-    paths: Paths, database: sa.URL, policy: Policy, described: Sequence[rules.Table], say: Say = print
+    paths: Paths,
+    database: sa.URL,
+    policy: Policy,
+    described: Sequence[rules.Table],
+    say: Say = print,
+    personal_key: bytes | None = None,
 ) -> Written:
     """Bring the published tables into PostgreSQL, with keys, comments, and what each role of the policy may see.
 
@@ -254,6 +261,7 @@ def write(
         policy: who may see what.
         described: the published tables as dbt's metadata describes them, with the columns' tags.
         say: called with one line for what takes time.
+        personal_key: of the personal columns, where they are encrypted; None: they are empty in PostgreSQL too then.
 
     Raises:
         PostgresError: nothing is published, the file is damaged, PostgreSQL cannot be reached, or it refuses
@@ -262,7 +270,7 @@ def write(
     """
     driver = _driver()
     secrets = [str(database.password)] if database.password else []
-    with _reading(paths) as published:
+    with _reading(paths, personal_key) as published:
         try:
             with contextlib.closing(driver.connect(database.render_as_string(hide_password=False))) as connection:
                 try:
@@ -285,7 +293,7 @@ def _driver() -> Any:
 
 
 @contextlib.contextmanager
-def _reading(paths: Paths) -> Iterator[Published]:
+def _reading(paths: Paths, personal_key: bytes | None) -> Iterator[Published]:
     """Open the published file, and the contract that belongs to it."""
     file = paths.published
     if not file.exists():
@@ -295,19 +303,21 @@ def _reading(paths: Paths) -> Iterator[Published]:
         for _ in range(REPLACED_AT_MOST):
             identity = publication_id(file)
             published_at = file.stat().st_mtime
-            connection = duckdb.connect(str(file), read_only=True)
+            connection = open_joined(file, personal_key)
             tables, version = _described(file.parent)
             if publication_id(file) == identity:
                 break
             connection.close()
         else:
             raise PostgresError(f"{file} is being replaced again and again: try again in a moment")
+    except PersonalError as error:
+        raise PostgresError(str(error)) from error
     except (duckdb.Error, OSError) as error:
         raise PostgresError(f"{file} cannot be read: {error}. Publish it again: make run") from error
     except (yaml.YAMLError, KeyError, TypeError, UnicodeError) as error:
         raise PostgresError(f"the contract in {file.parent} is damaged: {error!r}. Publish again: make run") from error
     with connection:
-        found = columns(connection)
+        found = columns(connection, with_attached=False)
         if in_contract := _difference(tables, found):
             raise PostgresError(
                 f"the contract in {file.parent} does not describe {in_contract} as it was published: make contract, "

@@ -1,16 +1,20 @@
 """Publication: the marts are copied to a file of their own, which then takes the old one's place in one step."""
 
+import contextlib
 import datetime as dt
 import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import duckdb
 
 from delivery.contract import files
+from delivery.personal import Table as PersonalTable
+from delivery.personal import files_of, name_files, new_files
+from delivery.personal import write as write_encrypted
 from quality import up_to_date
 from quality.audit import is_audited, keeping_marks
 from warehouse.connections import PUBLISHED_DELIVERIES, connect, count, database_config, tables
@@ -63,6 +67,19 @@ class Description(NamedTuple):
     columns: dict[str, str]
 
 
+@dataclass(frozen=True)
+class Encrypted:
+    """Personal columns that leave the published file.
+
+    Attributes:
+        tables: those that have some.
+        key: 32 bytes.
+    """
+
+    tables: Sequence[PersonalTable]
+    key: bytes = field(repr=False)
+
+
 class PublicationError(Exception):
     """The copy could not be made or is not whole; the copy published before stays."""
 
@@ -104,6 +121,7 @@ def publish(
     contract: Mapping[str, str],
     descriptions: Mapping[tuple[str, str], Description],
     readers: str | None = None,
+    encrypted: Encrypted | None = None,
 ) -> Publication:
     """Copy tables of the warehouse to the published file, and put the contract in the same folder.
 
@@ -117,9 +135,12 @@ def publish(
         contract: file name to text, as `delivery.contract` gives them, and `delivery.catalogue.metrics`.
         descriptions: of the tables and their columns; they become comments in the copy.
         readers: the group that may read the folder; None: as the user's umask has it.
+        encrypted: the personal columns, and the key with which they are written to files of their own; None: they stay
+            in the published file.
 
     Raises:
-        PublicationError: the warehouse was not judged good enough, a row count differs, or the copy cannot be written.
+        PublicationError: the warehouse was not judged good enough, a row count differs, the copy cannot be written, or
+            personal columns that are encrypted for readers now would no longer be.
         WarehouseBusyError: another process keeps the warehouse open.
     """
     if not is_audited(paths):
@@ -128,16 +149,26 @@ def publish(
             "checks and publishes everything."
         )
     folder = paths.published.parent
+    before = _personal_files(paths.published)
+    if not encrypted:
+        refuse_for_all_readers(paths)
+    personal = new_files(paths.published, encrypted.tables) if encrypted else {}
     # Waits for a process that still has the warehouse open; the copy itself attaches it below.
     connect(paths, read_only=True).close()
     try:
         others = [paths.published_checksum, *(folder / name for name in contract)]
-        with replacing(paths.published, *others) as (copy, checksum, *contract_files):
+        # The encrypted files first: nothing names them before the published file has its place.
+        with replacing(*personal.values(), paths.published, *others) as unfinished:
+            copy, checksum, *contract_files = unfinished[len(personal) :]
             for file, text in zip(contract_files, contract.values(), strict=True):
                 file.write_text(text, encoding="utf-8")
-            row_counts, columns = _copy(paths.warehouse, copy, tables, descriptions)
-            checksum.write_text(f"{_sha256(copy)}  {paths.published.name}\n", encoding="utf-8")
-            for file in (copy, checksum, *contract_files):
+            written = dict(zip(personal, unfinished, strict=False))
+            row_counts, columns = _copy(paths.warehouse, copy, tables, descriptions, encrypted, personal, written)
+            sums = {paths.published: copy} | {personal[table]: file for table, file in written.items()}
+            checksum.write_text(
+                "".join(f"{_sha256(file)}  {target.name}\n" for target, file in sums.items()), encoding="utf-8"
+            )
+            for file in unfinished:
                 file.chmod(READERS_FILE)
             # A reader that opened the old copy for writing left changes that must not meet the new one.
             paths.published.with_name(paths.published.name + ".wal").unlink(missing_ok=True)
@@ -152,7 +183,30 @@ def publish(
         # Of a schema that is no longer published.
         if path.name not in contract:
             path.unlink()
+    # Who opened the copy before has a while to open what belongs to it.
+    needed = {*personal.values(), *before}
+    for pattern in (f"{paths.published.stem}.*.parquet", f".{paths.published.stem}.*.parquet.*.part"):
+        for path in folder.glob(pattern):
+            if path not in needed:
+                path.unlink()
     return Publication(paths.published, row_counts, columns)
+
+
+def refuse_for_all_readers(paths: Paths) -> None:
+    """Refuse to publish without a key where the personal columns of the published copy are encrypted.
+
+    Args:
+        paths: where data lives.
+
+    Raises:
+        PublicationError: they are.
+    """
+    if _personal_files(paths.published):
+        raise PublicationError(
+            "the personal columns of the published copy are encrypted, and NEXT_AISLE_PERSONAL_KEY is not set: this "
+            "run would publish them for all readers. Nothing is published. Set the key; or, to publish them for all "
+            f"readers from now on, remove {paths.published} and run again"
+        )
 
 
 def open_to(group: str, paths: Paths) -> None:
@@ -190,17 +244,29 @@ def damage(paths: Paths) -> str | None:
     if not paths.published.exists() or not paths.published_checksum.exists():
         return None
     try:
-        expected = paths.published_checksum.read_text(encoding="utf-8").partition(" ")[0]
-        if _sha256(paths.published) == expected:
-            return None
+        # The published file is the first; the others have its personal columns.
+        for line in paths.published_checksum.read_text(encoding="utf-8").splitlines() or [""]:
+            expected, _, name = line.partition("  ")
+            file = paths.published.with_name(name or paths.published.name)
+            if _sha256(file) != expected:
+                return f"the published copy {file} is damaged: it is not what was published, says its checksum"
     except (OSError, UnicodeDecodeError) as error:
         return f"the published copy {paths.published} cannot be read: {error}"
-    return f"the published copy {paths.published} is damaged: it is not what was published, says its checksum"
+    return None
 
 
 def _sha256(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _personal_files(published: Path) -> list[Path]:
+    """The encrypted files that belong to the published file; none where it cannot be read."""
+    if published.exists():
+        with contextlib.suppress(duckdb.Error), duckdb.connect() as connection:
+            connection.execute(f"attach {quote_text(str(published))} as published (read_only)")
+            return files_of(connection, published, "published")
+    return []
 
 
 def _what_readers_have(paths: Paths) -> str:
@@ -326,16 +392,26 @@ def _copy(
     target: Path,
     tables: Sequence[tuple[str, str]],
     descriptions: Mapping[tuple[str, str], Description],
+    encrypted: Encrypted | None,
+    personal: Mapping[tuple[str, str], Path],
+    written: Mapping[tuple[str, str], Path],
 ) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Copy and describe the tables; gives the rows and the columns of each."""
     row_counts: dict[str, int] = {}
     columns: dict[str, list[str]] = {}
     with duckdb.connect(str(target), config=database_config()) as connection:
         connection.execute(f"attach {quote_text(str(source))} as warehouse (read_only)")
+        emptied = {(table.schema, table.name): table for table in encrypted.tables} if encrypted else {}
         for schema, table in tables:
             name = quote_table(schema, table)
+            described = descriptions.get((schema, table))
+            selected = "*"
+            if encrypted and (of := emptied.get((schema, table))):
+                write_encrypted(connection, "warehouse", of, written[schema, table], encrypted.key)
+                selected = _without(connection, name, of.columns)
+                described = described and _encrypted(described, of.columns, personal[schema, table].name)
             connection.execute(f"create schema if not exists {quote_name(schema)}")
-            connection.execute(f"create table {name} as select * from warehouse.{name}")
+            connection.execute(f"create table {name} as select {selected} from warehouse.{name}")
             in_warehouse, in_copy = connection.execute(
                 f"select (select count(*) from warehouse.{name}), (select count(*) from {name})"
             ).fetchall()[0]
@@ -345,11 +421,26 @@ def _copy(
                 )
             row_counts[f"{schema}.{table}"] = in_copy
             columns[f"{schema}.{table}"] = connection.table(name).columns
-            if (schema, table) in descriptions:
-                _comment(connection, name, columns[f"{schema}.{table}"], descriptions[schema, table])
+            if described:
+                _comment(connection, name, columns[f"{schema}.{table}"], described)
+        if personal:
+            name_files(connection, personal.values())
         connection.execute("detach warehouse")
         connection.execute("checkpoint")
     return row_counts, columns
+
+
+def _without(connection: duckdb.DuckDBPyConnection, table: str, columns: Sequence[str]) -> str:
+    """What to select of a table of the warehouse so that some columns are empty."""
+    types = dict(connection.execute(f"select column_name, column_type from (describe warehouse.{table})").fetchall())
+    nulls = ", ".join(f"null::{types[column]} as {quote_name(column)}" for column in columns)
+    return f"* replace ({nulls})"
+
+
+def _encrypted(description: Description, columns: Sequence[str], file: str) -> Description:
+    """A table's description that says where its personal columns are."""
+    texts = {name: f"{text} Empty here: it is in {file}, encrypted." for name, text in description.columns.items()}
+    return Description(description.text, description.columns | {name: texts[name] for name in columns if name in texts})
 
 
 def _comment(

@@ -24,13 +24,14 @@ import pyarrow.compute as pc
 from sqlglot import exp
 
 from delivery.errors import DoorError, GoneError, NotPublishedError, TooSlowError
-from delivery.policy import CUSTOMER, Policy, Table, View, as_published, duckdb_hash, view
+from delivery.personal import PersonalError, files_of, join
+from delivery.policy import CUSTOMER, Policy, Table, View, as_published, duckdb_hash, sees_personal_columns, view
 from delivery.publication import publication_id
 from warehouse.connections import columns, count
 from warehouse.sql import quote_name, quote_table, quote_text
 
 # Publications that are kept open for cursors after another took their place, and for how long after their last use.
-KEPT = 2
+KEPT = 1
 KEPT_SECONDS = 600
 # How often, at most, it is looked whether the file is another.
 LOOK_SECONDS = 0.2
@@ -43,6 +44,8 @@ MOST_IN_MEMORY = 1_000_000
 
 # Of each role's connection.
 MEMORY = "256MB"
+# Metrics that are computed at once, of each role: they take most of the memory, and there are no more cores than that.
+METRICS_AT_ONCE = 2
 # Rolling sums over a year of a shop take longest.
 QUERY_SECONDS = 60.0
 
@@ -96,16 +99,27 @@ class RoleConnection:
         key: of the hashes.
         scratch: a folder for what does not fit into memory.
         threads: how many a query may use.
+        personal_key: of the personal columns, where they are encrypted; None: without them.
     """
 
     def __init__(
-        self, file: Path, policy: Policy, role: str, tables: list[Table], key: str, scratch: Path, threads: int
+        self,
+        file: Path,
+        policy: Policy,
+        role: str,
+        tables: list[Table],
+        key: str,
+        scratch: Path,
+        threads: int,
+        personal_key: bytes | None = None,
     ) -> None:
         self.role = role
+        self.metrics_at_once = threading.BoundedSemaphore(METRICS_AT_ONCE)
         self.views: dict[str, View] = {}
         self.metric_tables: set[str] = set()
         # No statement of a door can name it: its name is not known.
         attached = f"published_{secrets.token_hex(8)}"
+        joined, has_personal = f"joined_{secrets.token_hex(8)}", set[tuple[str, str]]()
         self.connection = duckdb.connect(
             config={
                 "memory_limit": MEMORY,
@@ -121,11 +135,14 @@ class RoleConnection:
         )
 
         def source(schema: str, name: str) -> exp.Table:
-            return exp.table_(name, db=schema, catalog=attached, quoted=True)
+            catalog = joined if (schema, name) in has_personal else attached
+            return exp.table_(name, db=schema, catalog=catalog, quoted=True)
 
         try:
             self.connection.execute(f"attach {quote_text(str(file))} as {quote_name(attached)} (read_only)")
             self.connection.execute(duckdb_hash(key))
+            if personal_key and sees_personal_columns(policy, role, tables):
+                has_personal = join(self.connection, file, attached, personal_key, joined)
             for database in ("doors", "warehouse"):
                 self.connection.execute(f"attach ':memory:' as {database}")
                 for schema in sorted({table.schema for table in tables}):
@@ -318,6 +335,7 @@ class Snapshots:
         scratch: a folder for what does not fit into memory.
         threads: how many threads a query may use.
         say: called with one line when a publication is opened or cannot be.
+        personal_key: of the personal columns, where they are encrypted; None: without them.
     """
 
     def __init__(
@@ -329,7 +347,9 @@ class Snapshots:
         scratch: Path,
         threads: int = 2,
         say: Callable[[str], None] = lambda _: None,
+        personal_key: bytes | None = None,
     ) -> None:
+        self.personal_key = personal_key
         self.file = file
         self.policy = policy
         self.tables = tables
@@ -481,7 +501,7 @@ class Snapshots:
                 # Another took its place meanwhile: the next look opens that one.
                 snapshot.close()
                 return
-        except (duckdb.Error, OSError, ValueError) as error:
+        except (duckdb.Error, OSError, ValueError, PersonalError) as error:
             self.problem = f"{self.file} cannot be opened: {str(error).splitlines()[0]}"
             # Not tried again until the file is another.
             self._seen = seen
@@ -504,6 +524,8 @@ class Snapshots:
     def _opened(self) -> Snapshot:
         with duckdb.connect() as connection:
             connection.execute(f"attach {quote_text(str(self.file))} as published (read_only)")
+            if self.personal_key is None and files_of(connection, self.file, "published"):
+                self.say("the personal columns are empty at every door: NEXT_AISLE_PERSONAL_KEY is not set")
             tables = as_published(self.tables, columns(connection))
             counts = {
                 table.full_name: count(connection, f"published.{quote_table(table.schema, table.name)}")
@@ -535,7 +557,9 @@ class Snapshots:
         roles: dict[str, RoleConnection] = {}
         try:
             for role in self.policy.roles:
-                roles[role] = RoleConnection(self.file, self.policy, role, tables, self.key, self.scratch, self.threads)
+                roles[role] = RoleConnection(
+                    self.file, self.policy, role, tables, self.key, self.scratch, self.threads, self.personal_key
+                )
         except BaseException:
             for opened in roles.values():
                 opened.connection.close()

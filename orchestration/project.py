@@ -1,7 +1,7 @@
 """What the definitions are made from, read once when they load."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -30,6 +30,7 @@ class Project:
         own_objectives: whether they are others than those of the project.
         hours: when the nightly job runs by itself.
         readers: the group that may read the published folder.
+        personal_key: what encrypts the personal columns of what is published; None: they stay in the published file.
         keep_superseded_days: how many days the raw tables keep row versions that no longer count.
         has_postgres: whether a PostgreSQL database is named that the published tables are also written to.
     """
@@ -42,6 +43,7 @@ class Project:
     own_objectives: bool
     hours: Hours
     readers: str | None
+    personal_key: bytes | None = field(repr=False)
     keep_superseded_days: int
     has_postgres: bool
 
@@ -111,6 +113,7 @@ def read_project() -> Project:
         own_objectives=settings.objectives is not None,
         hours=read_hours(settings),
         readers=settings.readers,
+        personal_key=settings.key_of_personal_columns,
         keep_superseded_days=settings.keep_superseded_days,
         has_postgres=settings.postgres_url is not None,
     )

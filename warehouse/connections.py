@@ -121,20 +121,24 @@ def count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
     return int(connection.execute(f"select count(*) from {table}").fetchall()[0][0])
 
 
-def columns(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], dict[str, str]]:
+def columns(
+    connection: duckdb.DuckDBPyConnection, *, with_attached: bool = True
+) -> dict[tuple[str, str], dict[str, str]]:
     """List the columns of all tables and views.
 
     Args:
         connection: the open warehouse.
+        with_attached: also those of databases that are attached to it.
 
     Returns:
         (schema, table) to column to type, in the order of the columns.
     """
     tables: dict[tuple[str, str], dict[str, str]] = {}
+    where = "" if with_attached else "where table_catalog = current_database()"
     for schema, table, column, kind in connection.execute(
-        """
+        f"""
         select table_schema, table_name, column_name, data_type
-        from information_schema.columns order by table_schema, table_name, ordinal_position
+        from information_schema.columns {where} order by table_schema, table_name, ordinal_position
         """
     ).fetchall():
         tables.setdefault((schema, table), {})[column] = kind

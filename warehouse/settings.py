@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from warehouse.paths import DEFAULT_DATA, Paths
+from warehouse.secrets import parse_key
 
 KEEP_SUPERSEDED_DAYS = 30
 NIGHTLY_AT, WAIT_UNTIL = dt.time(2), dt.time(4)
@@ -24,6 +25,11 @@ DAGSTER_POSTGRES_URL = "NEXT_AISLE_DAGSTER_POSTGRES_URL"
 MEMORY_LIMIT = "NEXT_AISLE_MEMORY_LIMIT"
 
 AbsolutePath = Annotated[Path, AfterValidator(lambda path: path.expanduser().resolve())]
+
+
+def _checked_key(key: SecretStr) -> SecretStr:
+    parse_key(key.get_secret_value())
+    return key
 
 
 class Settings(BaseSettings):
@@ -45,6 +51,8 @@ class Settings(BaseSettings):
         keep_runs_days: how many days Dagster keeps a run with its events and its captured output.
         keep_logs_days: how many days log files and captured output are kept.
         keep_aside_days: how many days a warehouse is kept that was set aside, and what was there before a restore.
+        personal_key: 32 bytes in base64 with which the personal columns of what is published are encrypted, in files of
+            their own; None: they stay in the published file.
         postgres_url: the PostgreSQL database that the published tables are also written to, after each publication
             too, such as postgresql://user@host:5432/database; None: none.
         postgres_password: its user's password; None: in the address, or where libpq looks (PGPASSWORD, ~/.pgpass).
@@ -63,7 +71,13 @@ class Settings(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="NEXT_AISLE_", env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+        env_prefix="NEXT_AISLE_",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        # It may be a secret.
+        hide_input_in_errors=True,
     )
 
     data: AbsolutePath = DEFAULT_DATA
@@ -88,6 +102,7 @@ class Settings(BaseSettings):
     keep_logs_days: int = Field(default=30, ge=1)
     keep_aside_days: int = Field(default=14, ge=1)
     # No secret is printed with the settings.
+    personal_key: Annotated[SecretStr, AfterValidator(_checked_key)] | None = None
     postgres_url: SecretStr | None = None
     postgres_password: SecretStr | None = None
     oidc_issuer: str | None = None
@@ -99,6 +114,11 @@ class Settings(BaseSettings):
     def paths(self) -> Paths:
         """All places on disk, below the data folder."""
         return Paths(self.data)
+
+    @property
+    def key_of_personal_columns(self) -> bytes | None:
+        """The key that encrypts them; None where they stay in the published file."""
+        return parse_key(self.personal_key.get_secret_value()) if self.personal_key else None
 
     @property
     def ui_names(self) -> list[str]:

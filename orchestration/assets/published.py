@@ -4,14 +4,17 @@ And what is known before the models are built: what the copy holds so far, and w
 """
 
 import datetime as dt
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import dagster as dg
 
+from delivery import personal
 from delivery.catalogue import metrics
 from delivery.contract import ContractError, in_force, problem
 from delivery.publication import (
+    Encrypted,
     Publication,
     PublicationError,
     damage,
@@ -20,6 +23,7 @@ from delivery.publication import (
     note_current,
     note_published_deliveries,
     publish,
+    refuse_for_all_readers,
 )
 from ingestion import source
 from ingestion.raw_tables import DELIVERIES
@@ -100,14 +104,19 @@ def _promises(project: Project) -> tuple[dict[str, str], list[Any]]:
     texts = in_force(project.manifest, project.objectives if project.own_objectives else None)
     texts |= metrics(project.manifest_path)
     descriptions = describe(published_models(project.manifest))
-    return texts, [texts, sorted(descriptions.items()), project.objectives.model_dump()]
+    promises = [texts, sorted(descriptions.items()), project.objectives.model_dump()]
+    if project.personal_key:
+        # Another key, too, is a reason to publish; the digest does not give it away.
+        promises.append(hashlib.sha256(project.personal_key).hexdigest())
+    return texts, promises
 
 
 def _publish(project: Project, run_id: str) -> Publication:
     models = published_models(project.manifest)
     texts, promises = _promises(project)
     marts = [(node["schema"], node["alias"]) for node in models]
-    publication = publish(project.paths, marts, texts, describe(models), project.readers)
+    encrypted = Encrypted(personal.tables(models), project.personal_key) if project.personal_key else None
+    publication = publish(project.paths, marts, texts, describe(models), project.readers, encrypted)
     note_current(project.paths, models, promises, run_id)
     return publication
 
@@ -146,12 +155,15 @@ def published_deliveries_asset(project: Project) -> dg.AssetsDefinition:
     )
     def deliveries(context: dg.AssetExecutionContext, config: FromRaw) -> dg.MaterializeResult[Any]:
         try:
+            if not project.personal_key:
+                # Now, and not once all is built.
+                refuse_for_all_readers(project.paths)
             with only_writer(project.paths, context.log.info):
                 mend_warehouse(project, context.log.warning)
                 begin_again(project, config, context.log.info)
                 _heal(context, project)
                 rows = note_published_deliveries(project.paths)
-        except (WarehouseBusyError, RecoveryError) as error:
+        except (WarehouseBusyError, RecoveryError, PublicationError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         return dg.MaterializeResult(metadata={"dagster/row_count": rows})
 
