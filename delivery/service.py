@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import hashlib
 import hmac
 import json
@@ -52,6 +53,10 @@ from delivery.pages import AMONG_BEST, CATEGORIES_TO_OFFER, MENU, STYLE, Pages, 
 from delivery.policy import Policy
 from delivery.tokens import TokenError, Tokens
 from warehouse.settings import Settings
+
+# Of glibc's mallopt, malloc.h.
+_M_ARENA_MAX = -8
+_M_TRIM_THRESHOLD = -1
 
 COOKIE = "next_aisle_session"
 LOGIN_COOKIE = "next_aisle_login"
@@ -1202,6 +1207,18 @@ def make_app(settings: Settings, policy: Policy, options: Options | None = None)
     return app
 
 
+def _keep_memory_small() -> None:
+    """Have what answers took go back to the machine.
+
+    glibc keeps a pool of memory for each thread that asked for some, and pyarrow one of its own.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_ARENA_MAX, 2)
+        libc.mallopt(_M_TRIM_THRESHOLD, 128 * 1024)
+
+
 def run(settings: Settings, policy: Policy, options: Options) -> None:
     """Serve until stopped.
 
@@ -1213,6 +1230,7 @@ def run(settings: Settings, policy: Policy, options: Options) -> None:
     Raises:
         ServiceError: the port is in use, or may not be used.
     """
+    _keep_memory_small()
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
