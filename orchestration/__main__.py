@@ -115,10 +115,13 @@ def run_rebuild(settings: Settings, chosen: argparse.Namespace) -> int:
         chosen: the options of the command.
 
     Returns:
-        The exit code: 0 when published, or when it was only asked; 1 when not.
+        The exit code: 0 when published, or when it was only asked; 1 when not; 2 when the options do not fit together.
     """
     from orchestration.recovery import plan
 
+    if chosen.without_missing and not chosen.from_landing:
+        print("error: --without-missing goes with --from-landing only: add that, or leave it out", file=sys.stderr)
+        return 2
     if chosen.dry_run:
         for line in plan(settings, from_landing=chosen.from_landing, day=chosen.since):
             print(line)
