@@ -285,7 +285,9 @@ class Pipeline:
         if last is not None and last > time.time():
             raise LoadError(
                 f"this machine's clock says {dt.datetime.now():%Y-%m-%d %H:%M}, but {self.source} was last loaded at "
-                f"{dt.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}. Correct the clock; nothing was loaded."
+                f"{dt.datetime.fromtimestamp(last):%Y-%m-%d %H:%M}. Nothing was loaded. Correct the clock; or, where "
+                "it was wrong then and is right now, load all landed files into a new warehouse: "
+                "uv run python -m orchestration rebuild --from-landing"
             )
 
     def _dlt_source(self, resources: Sequence[DltResource]) -> Any:

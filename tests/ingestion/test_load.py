@@ -217,7 +217,8 @@ class TestDeliveredAgain:
         an_hour_ago = time.time() - 3600
         with monkeypatch.context() as patch:
             patch.setattr("ingestion.pipeline.time.time", lambda: an_hour_ago)
-            assert "Correct the clock; nothing was loaded" in refused()
+            message = refused()
+            assert "Nothing was loaded. Correct the clock" in message and "rebuild --from-landing" in message
         assert contents() == before
 
     def test_a_day_file_that_is_gone_keeps_its_rows(self, loaded: Path) -> None:

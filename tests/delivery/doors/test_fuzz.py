@@ -13,7 +13,7 @@ from tests.delivery.doors.conftest import House
 from tests.delivery.doors.test_service import serve, wait_for
 
 # For each of some twenty kinds of request.
-EXAMPLES = int(os.environ.get("NEXT_AISLE_FUZZ_EXAMPLES", "200"))
+EXAMPLES = int(os.environ.get("NEXT_AISLE_FUZZ_EXAMPLES", "500"))
 
 
 @pytest.mark.slow
