@@ -120,8 +120,8 @@ def name_files(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> 
         connection: to the published file.
         files: as `new_files` names them.
     """
-    names = quote_text(", ".join(sorted(file.name for file in files)))
-    connection.execute(f"create macro {_FILES}() as {names}")
+    names = ", ".join(quote_text(name) for name in sorted(file.name for file in files))
+    connection.execute(f"create macro {_FILES}() as [{names}]")
 
 
 def files_of(connection: duckdb.DuckDBPyConnection, published: Path, database: str) -> list[Path]:
@@ -139,7 +139,7 @@ def files_of(connection: duckdb.DuckDBPyConnection, published: Path, database: s
     if not has:
         return []
     (names,) = connection.execute(f"select {quote_name(database)}.main.{_FILES}()").fetchall()[0]
-    return [published.with_name(name) for name in names.split(", ")]
+    return [published.with_name(name) for name in names]
 
 
 def join(

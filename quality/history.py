@@ -26,6 +26,9 @@ DATASET = f"raw_{SOURCE}"
 # The table of the runs themselves; the others hold the parts of a run, by run_id.
 RUNS = "runs"
 
+# Files that are read by one statement, which takes a megabyte of memory for each.
+FILES_AT_ONCE = 10
+
 WAY_OUT = "It holds the record of a run: restore the file, or move it out of the folder to go on without that record."
 
 # Table to column to type, as the dbt project declares them.
@@ -196,20 +199,24 @@ def _read_files(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], co
         names = quote_list([str(file) for file in some])
         return f"from read_json({names}, columns = {{{kinds}}}, filename = true)"
 
-    unreadable = {}
-    while files:
-        try:
-            connection.execute(f"insert into run_files by name {read(files)}")
-            break
-        except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException):
-            for file in files:
-                try:
-                    connection.execute(read([file])).fetchall()
-                except duckdb.Error as error:
-                    unreadable[file] = str(error).splitlines()[0]
-            if not unreadable.keys() & set(files):
-                raise
-            files = [file for file in files if file not in unreadable]
+    unreadable: dict[Path, str] = {}
+    for first in range(0, len(files), FILES_AT_ONCE):
+        some = list(files[first : first + FILES_AT_ONCE])
+        while some:
+            try:
+                connection.execute(f"insert into run_files by name {read(some)}")
+                break
+            except (duckdb.InvalidInputException, duckdb.ConversionException, duckdb.IOException):
+                damaged = {}
+                for file in some:
+                    try:
+                        connection.execute(read([file])).fetchall()
+                    except duckdb.Error as error:
+                        damaged[file] = str(error).splitlines()[0]
+                if not damaged:
+                    raise
+                unreadable |= damaged
+                some = [file for file in some if file not in damaged]
     return unreadable
 
 

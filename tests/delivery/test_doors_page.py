@@ -1,8 +1,10 @@
 """docs/doors.md: what it shows can be typed as it stands, and says the same number at every door."""
 
+import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,10 +16,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.database_servers import PASSWORD, free_port
+from delivery.personal import tables as personal_tables
+from delivery.publication import Encrypted, publish
+from quality.audit import mark_audited
 from tests.delivery.conftest import Database
 from tests.fixtures import made_publication
-from warehouse.dbt_project import prepare
-from warehouse.paths import PROJECT_DIR
+from warehouse.dbt_project import prepare, published_models, read_manifest
+from warehouse.paths import PROJECT_DIR, Paths
+from warehouse.secrets import parse_key
 from warehouse.settings import Settings
 
 PAGE = (PROJECT_DIR / "docs" / "doors.md").read_text(encoding="utf-8")
@@ -27,6 +33,7 @@ SPENT = sum(
     if table["name"] == "fct_purchases"
     for row in made_publication.rows(table)
 )
+PERSONAL = "Personal columns in files of their own"
 NEEDS_NOTEBOOK = pytest.mark.skipif(
     find_spec("polars") is None, reason="the group `notebook` is not installed: see .ci/run"
 )
@@ -77,6 +84,18 @@ def test_data_frames(heading: str, folder: Path) -> None:
 def test_the_shell_of_duckdb(folder: Path) -> None:
     for language, text in blocks("DuckDB's shell"):
         assert f"{SPENT}" in run(language, text, folder)
+
+
+def test_personal_columns_that_are_encrypted(folder: Path) -> None:
+    key = base64.b64encode(bytes(32)).decode()
+    paths = Paths(folder / "data")
+    shutil.move(paths.published, paths.warehouse)
+    mark_audited(paths, "run")
+    models = list(published_models(read_manifest(prepare(Settings()))))
+    encrypted = Encrypted(personal_tables(models), parse_key(key))
+    publish(paths, [(node["schema"], node["alias"]) for node in models], {}, {}, encrypted=encrypted)
+    [(language, text)] = blocks(PERSONAL)
+    assert "age_band 3" in run(language, text, folder, NEXT_AISLE_PERSONAL_KEY=key)
 
 
 def test_a_dbt_project(folder: Path) -> None:
@@ -162,5 +181,14 @@ def test_the_notebook(folder: Path) -> None:
 
 
 def test_every_example_of_the_page_is_run_here() -> None:
-    tested = ["pandas", "Polars", "DuckDB's shell", "A dbt project of your own", "REST", "Agents (MCP)", "PostgreSQL"]
+    tested = [
+        "pandas",
+        "Polars",
+        PERSONAL,
+        "DuckDB's shell",
+        "A dbt project of your own",
+        "REST",
+        "Agents (MCP)",
+        "PostgreSQL",
+    ]
     assert sum(len(blocks(heading)) for heading in tested) == PAGE.count("\n```") // 2

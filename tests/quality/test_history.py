@@ -127,3 +127,15 @@ def test_of_two_files_of_one_run_or_of_one_number_the_first_counts_and_both_are_
     assert str(first) in read.unreadable[second]
     assert [run.run_id for run in read.runs] == ["a"]
     assert checks() == [("a", "unique_x", 1, None)]
+
+
+@pytest.mark.parametrize("damaged", [1, 10, 11, 25])
+def test_more_files_than_are_read_at_once(data: Path, loaded: Loaded, damaged: int) -> None:
+    for number in range(1, 26):
+        write(number, f"run {number:02}")
+    file = data / "run_history" / f"{damaged:06}-run {damaged:02}.json"
+    file.write_text("{")
+    read = loaded()
+    assert list(read.unreadable) == [file]
+    assert [run.run_number for run in read.runs] == [number for number in range(1, 26) if number != damaged]
+    assert [row[2] for row in checks()] == [run.run_number for run in read.runs]
