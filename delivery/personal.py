@@ -3,7 +3,7 @@
 With a key (NEXT_AISLE_PERSONAL_KEY), each table that has personal columns is also written whole, as Parquet encrypted
 by AES-GCM, next to the published file. The published file says which files these are (`select personal_files()`), so
 that both belong to one publication, though files take their places one by one. The doors put the two together again;
-anybody else with the key opens the files with pyarrow.
+others who have the key can read the files with pyarrow or DuckDB.
 """
 
 import json
@@ -32,7 +32,6 @@ _PERSONAL_COLUMNS = "next_aisle.personal_columns"
 
 # Rows that are written at once.
 _ROWS = 100_000
-
 
 # Of what is wrong with an encrypted file.
 _WAY_OUT = "run the nightly job, which publishes it again"

@@ -149,9 +149,9 @@ def publish(
             "checks and publishes everything."
         )
     folder = paths.published.parent
-    before = _personal_files(paths.published)
     if not encrypted:
         refuse_for_all_readers(paths)
+    before = _personal_files(paths.published) if encrypted else []
     personal = new_files(paths.published, encrypted.tables) if encrypted else {}
     # Waits for a process that still has the warehouse open; the copy itself attaches it below.
     connect(paths, read_only=True).close()
@@ -183,7 +183,7 @@ def publish(
         # Of a schema that is no longer published.
         if path.name not in contract:
             path.unlink()
-    # Who opened the copy before has a while to open what belongs to it.
+    # A reader that has the copy before open may still open the files that belong to it.
     needed = {*personal.values(), *before}
     for pattern in (f"{paths.published.stem}.*.parquet", f".{paths.published.stem}.*.parquet.*.part"):
         for path in folder.glob(pattern):

@@ -1,4 +1,4 @@
-"""Personal columns in encrypted files: nobody finds them in the published file, and the doors show what they did."""
+"""Personal columns in encrypted files: the published file has none of their values, and the doors show the same."""
 
 import base64
 import shutil
